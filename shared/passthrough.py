@@ -83,12 +83,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         path = parts.path.rstrip("/") + raw_rest if raw_rest else parts.path
         own = parts.query if self.merge_query_params or not query else ""
         if own or self.default_query_params:
-            merged = dict(self.default_query_params)
+            merged = list(self.default_query_params.items())
             for given in (own, query):
                 pairs = parse_qsl(given, keep_blank_values=True)
-                for name in dict.fromkeys(name for name, _ in pairs):
-                    merged.pop(name, None)
-                merged.update(dict(pairs))
+                names = {name for name, _ in pairs}
+                merged = [pair for pair in merged if pair[0] not in names] + pairs
             query = urlencode(merged)
         return f"{parts.scheme}://{parts.netloc}{path or '/'}" + (f"?{query}" if query else "")
 

@@ -323,6 +323,18 @@ def passed_lines(headers: list[tuple[bytes, bytes]]) -> str:
     return lines
 
 
+def told_lines(headers: list[tuple[str, str]]) -> str:
+    """As `passed_lines`, of headers that are passed on by their own names already."""
+    return "".join(
+        f"llm_provider-{name}: {value}\r\n"
+        for name, value in headers
+        if (name.encode() in _PASSED or name.startswith(("x-ratelimit-", "anthropic-ratelimit-")))
+        and value.isascii()
+        and value.isprintable()
+        and len(value) <= VALUE_BYTES_MAX
+    )
+
+
 _FIRST: Final = frozenset({b"x-", b"op", b"re", b"an"})
 
 

@@ -3,6 +3,7 @@
 `user_header_mappings`). Applied to a head that has been read, before the body is. And which of a
 client's headers providers get (`forward_client_headers_to_llm_api`)."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -82,6 +83,23 @@ def forwarded(headers: Mapping[str, str], sent: Iterable[tuple[str, str]]) -> li
         and _SENDABLE.fullmatch(value) is not None
         and name not in set_by_us
     ]
+
+
+_OF_ONE_REQUEST = (
+    "x-request-id",
+    "x-correlation-id",
+    "x-trace-id",
+    "x-b3-",
+    "x-cloud-trace-context",
+    "x-amzn-trace-id",
+)
+"""Name a request, and say nothing of its answer."""
+
+
+def meant(headers: Mapping[str, str]) -> bytes:
+    """A digest of what goes on of a client's headers and may change the answer."""
+    going = sorted(each for each in forwarded(headers, ()) if not each[0].startswith(_OF_ONE_REQUEST))
+    return hashlib.sha256(msgspec.json.encode(going)).digest()
 
 
 _SENDABLE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")

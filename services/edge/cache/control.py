@@ -22,6 +22,9 @@ CALL_TYPES = ("acompletion", "atext_completion", "aembedding")
 CONTROLS = frozenset({"ttl", "s-maxage", "no-cache", "no-store", "namespace", "use-cache"})
 TTL_S = 600.0
 NAMESPACE_CHARACTERS_MAX = 256
+_SHARED = ("default_in_redis_ttl", "default_redis_ttl")
+_TERMS = {"local": ("default_in_memory_ttl",), "redis": _SHARED, "nats": _SHARED}
+"""Where `ttl` isn't said: LiteLLM has a term for each of its two caches."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,9 +67,10 @@ def read(enabled: bool, params: Mapping[str, Any], environ: Mapping[str, str]) -
     if types is not None and (not isinstance(types, list) or not all(isinstance(each, str) for each in types)):
         raise ConfigError(f"{at}.supported_call_types must be a list such as ['acompletion']")
     wanted = CALL_TYPES if types is None else types
-    ttl = caching.seconds(params.get("ttl"))
-    if params.get("ttl") is not None and ttl is None:
-        raise ConfigError(f"{at}.ttl must be a number of seconds")
+    named = next((name for name in ("ttl", *_TERMS[kind]) if params.get(name) is not None), "ttl")
+    ttl = caching.seconds(params.get(named))
+    if params.get(named) is not None and ttl is None:
+        raise ConfigError(f"{at}.{named} must be a number of seconds")
     if kind == "redis" and (why := caching.why_no_redis(params, environ)):
         raise ConfigError(f"{at}: {why}")
     return Settings(

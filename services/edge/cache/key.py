@@ -79,10 +79,14 @@ def apart(permit: Permit, route: str, model: str, namespace: str, scope: str) ->
     return namespace, scope, hashed.digest()
 
 
-def digest(call: Call, apart: Apart, bodies: Bodies) -> str | None:
-    """None: nothing is equal to it."""
+def digest(call: Call, apart: Apart, bodies: Bodies, more: bytes = b"") -> str | None:
+    """None: nothing is equal to it.
+
+    Args:
+        more: of what would be forwarded beside the body, of one length, or empty.
+    """
     said = bodies.said(call)
     if said is None:
         return None
     how = (b"s" if call.stream else b"w") + (b"u" if call.wants_usage else b"")
-    return hashlib.sha256(apart[2] + said + how).hexdigest()
+    return hashlib.sha256(apart[2] + said + how + more).hexdigest()

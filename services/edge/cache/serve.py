@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from services.edge import answers
+from services.edge import answers, own_headers
 from services.edge.account import Account
 from services.edge.asked import Asked
 from services.edge.attempts import Attempts
@@ -34,7 +34,8 @@ MakeAttempts = Callable[[Parts, Asked], Attempts]
 
 async def serve(parts: Parts, cache: Cache, asked: Asked, attempts: MakeAttempts) -> Answer:
     wanted = cache.control(asked)
-    digest = cache.digest(asked, wanted)
+    more = own_headers.meant(asked.request.headers()) if parts.forwards_headers else b""
+    digest = cache.digest(asked, wanted, more)
     if digest is None:
         return await attempts(parts, asked).run()
     if wanted.look and (kept := cache.store.here(digest)) is not None and _is_fresh(parts, kept, wanted):
@@ -70,8 +71,11 @@ async def _look(
         kept = await cache.store.get(digest) if wanted.look else None
         if kept is None or not _is_fresh(parts, kept, wanted):
             _missed(cache, asked)
-            answer, kept = await _call(parts, asked, attempts(parts, asked), wanted.ttl_s)
-            if kept is not None:
+            calling = attempts(parts, asked)
+            answer, kept = await _call(parts, asked, calling, wanted.ttl_s)
+            if (
+                kept is not None and calling.account.fallback_to is None
+            ):  # another model's is for who waits, and no longer
                 await cache.keep(digest, kept, wanted.ttl_s)
             return answer
     finally:

@@ -40,10 +40,14 @@ class Cache:
             return found
         return control.control(self.settings, call_type, said, grant.cache)
 
-    def digest(self, asked: Asked, wanted: Control) -> str | None:
-        """Under which its answer lies; None: neither looked for nor kept."""
+    def digest(self, asked: Asked, wanted: Control, more: bytes) -> str | None:
+        """Under which its answer lies; None: neither looked for nor kept.
+
+        Args:
+            more: of what would be forwarded beside the body.
+        """
         if wanted.look or wanted.keep:
-            return key.digest(asked.call, self._apart(asked, wanted.namespace), self._bodies)
+            return key.digest(asked.call, self._apart(asked, wanted.namespace), self._bodies, more)
         return None
 
     def _apart(self, asked: Asked, namespace: str) -> key.Apart:

@@ -27,10 +27,24 @@ _ALWAYS = frozenset({"content-type", "content-encoding", "accept"})
 _NEVER_PASSED = frozenset({"host", "content-length", "accept-encoding", *HOP_BY_HOP, *credential.HEADERS})
 """Of `x-pass-<name>`."""
 _NOT_BACK = HOP_BY_HOP | {
-    "content-length", "server", "date", "set-cookie", "strict-transport-security", "alt-svc", "content-security-policy",
-    "public-key-pins", "x-frame-options", "x-content-type-options",
+    "content-length", "server", "date", "set-cookie", "set-cookie2", "strict-transport-security", "alt-svc",
+    "content-security-policy", "content-security-policy-report-only", "public-key-pins", "x-frame-options",
+    "x-content-type-options", "clear-site-data", "service-worker-allowed", "permissions-policy", "report-to",
+    "reporting-endpoints", "nel", "origin-agent-cluster", "timing-allow-origin", "x-accel-buffering",
 }  # fmt: skip
 """Of the other hop, or about an origin that isn't ours."""
+_NOT_BACK_BEFORE = ("access-control-", "cross-origin-", "x-tollgate-")
+"""Who may read our answers is ours to say, and only once: browsers refuse an answer that says it
+twice.
+"""
+_SAID_BY_US = frozenset(
+    f"x-litellm-{name}"
+    for name in (
+        "call-id", "model-id", "model-group", "model-name", "model-api-base", "model-region", "version", "attempted-retries",
+        "attempted-fallbacks", "applied-guardrails",
+    )
+)  # fmt: skip
+_EVENTS = "text/event-stream"
 
 
 def found(entry: Entry, get: credential.Getter) -> str | None:
@@ -80,14 +94,21 @@ def without_key(query: str, secret: str | None) -> str:
 
 
 def to_client(answered: Iterable[tuple[str, str]]) -> str:
-    """Rendered lines, each ending in CRLF."""
+    """Rendered lines, each ending in CRLF.
+
+    What another gateway says of its call under a name that ours has too is passed on as its word
+    (`llm_provider-x-litellm-...`), and proxies before us are told not to collect events.
+    """
     answered = [(name.lower(), value) for name, value in answered]
     named = _named_by(",".join(value for name, value in answered if name == "connection"))
-    return "".join(
-        f"{name}: {value}\r\n"
-        for name, value in answered
-        if name not in _NOT_BACK and name not in named and value.isprintable() and not name.startswith("x-tollgate-")
-    )
+    lines, said = "", dict(answered)
+    for name, value in answered:
+        if name in _NOT_BACK or name in named or not value.isprintable() or name.startswith(_NOT_BACK_BEFORE):
+            continue
+        lines += f"{'llm_provider-' if name in _SAID_BY_US else ''}{name}: {value}\r\n"
+    if said.get("content-type", "").lower().startswith(_EVENTS):
+        lines += "x-accel-buffering: no\r\n" + ("" if "cache-control" in said else "cache-control: no-cache\r\n")
+    return lines
 
 
 def _named_by(connection: str) -> frozenset[str]:

@@ -309,7 +309,7 @@ class Relaying:
             f"{about}x-litellm-call-id: {record.call_id}\r\nx-tollgate-request-id: {record.id}\r\n"
             f"x-litellm-attempted-retries: {self._attempts - 1 - self._fallen_back}\r\n"
             f"x-litellm-attempted-fallbacks: {self._fallen_back}\r\n"
-            f"{self._screening.header()}{passed.to_client(headers)}"
+            f"{self._screening.header()}{passed.to_client(headers)}{failures.told_lines(headers)}"
         )
 
     async def _pass(self, answer: Undone, record: Relayed, about: str, candidate: Candidate) -> Answer | Step:

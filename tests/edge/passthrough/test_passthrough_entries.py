@@ -31,7 +31,7 @@ def test_hop_by_hop_headers_and_amazons_stay() -> None:
     [
         ({}, "", "", ""), ({}, "", "a=1&b", "?a=1&b"), ({}, "?t=1", "", "?t=1"), ({}, "?t=1", "a=%20", "?a=%20"),
         ({"merge_query_params": True}, "?t=1&a=0", "a=1", "?t=1&a=1"), ({"default_query_params": {"a": 0, "d": 1}}, "?d=2", "a=1", "?d=1&a=1"),
-        ({"default_query_params": {"d": 1}}, "?d=2", "", "?d=2"),
+        ({"default_query_params": {"d": 1}}, "?d=2", "", "?d=2"), ({"default_query_params": {"d": 1}}, "", "id=1&id=2&d=", "?id=1&id=2&d="),
     ],
 )  # fmt: skip
 def test_queries(given: dict[str, Any], target: str, query: str, url: str) -> None:

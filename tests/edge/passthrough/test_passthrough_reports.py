@@ -60,3 +60,29 @@ async def test_a_listed_price_goes_before_a_targets_word(
     settled = await world.settled()
     assert (settled.outcome, settled.cost_picousd, settled.usage.input_tokens) == ("success", cost, 5)
     assert settled.flags == WORD
+
+
+async def test_what_a_target_says_to_browsers_is_ours_to_say_and_once(world: World) -> None:
+    world.target.said_more = {
+        "Access-Control-Allow-Origin": "https://theirs", "Access-Control-Allow-Credentials": "true", "Clear-Site-Data": '"*"',
+        "Service-Worker-Allowed": "/", "Cross-Origin-Opener-Policy": "x", "x-litellm-call-id": "theirs", "X-Theirs": "1",
+    }  # fmt: skip
+    world.endpoint(include_subpath=True)
+    answer = await world.ask("/their/said", Origin="https://page")
+    headers = answer.headers
+    assert headers["access-control-allow-origin"] == "*" and headers["x-theirs"] == "1"
+    assert not {"access-control-allow-credentials", "clear-site-data", "service-worker-allowed"} & headers.keys()
+    assert "cross-origin-opener-policy" not in headers
+    assert headers["llm_provider-x-litellm-call-id"] == "theirs" != headers["x-litellm-call-id"]
+
+
+@pytest.mark.parametrize(("given", "cached"), [({}, "no-cache"), ({"Cache-Control": "no-store"}, "no-store")])
+async def test_proxies_before_us_are_told_not_to_collect_events(
+    world: World, given: dict[str, str], cached: str
+) -> None:
+    world.target.said_more, world.target.said_type = {"X-Accel-Buffering": "yes", **given}, "text/event-stream"
+    world.endpoint(include_subpath=True)
+    answer = await world.ask("/their/said")
+    assert (answer.headers["x-accel-buffering"], answer.headers["cache-control"]) == ("no", cached)
+    world.target.said_type = "application/json"
+    assert "x-accel-buffering" not in (await world.ask("/their/said")).headers

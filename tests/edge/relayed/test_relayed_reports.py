@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from services.edge.own_ids import IdRules
-from tests.edge.fakes import Peer, response
-from tests.edge.relayed.relayed_kit import GOOD, Wires, World
+from tests.edge.fakes import LAST_CHUNK, STREAM_HEAD, Peer, chunk, response
+from tests.edge.relayed.relayed_kit import ENDED, GOOD, Wires, World
 
 
 def error(status: int, message: str, code: str | None = None) -> bytes:
@@ -145,3 +145,14 @@ async def test_compact_is_booked_and_counting_is_free(world: World) -> None:
     compacted, counted = await world.settled(2)
     assert [path for path, _, _ in world.maker.seen] == ["/v1/responses/compact", "/v1/responses/input_tokens"]
     assert compacted.cost_picousd and counted.cost_picousd == 0
+
+
+async def test_proxies_before_us_are_told_not_to_collect_events_and_limits_have_both_names(wires: Wires) -> None:
+    more = "x-ratelimit-remaining-requests: 7\r\nx-accel-buffering: yes\r\n"
+    answer = await wires.ask(
+        "/v1/responses", STREAM_HEAD.replace(b"\r\n\r\n", f"\r\n{more}\r\n".encode()) + chunk(ENDED) + LAST_CHUNK
+    )
+    headers = answer.headers
+    assert (headers["x-accel-buffering"], headers["cache-control"]) == ("no", "no-cache")
+    assert headers["x-ratelimit-remaining-requests"] == headers["llm_provider-x-ratelimit-remaining-requests"] == "7"
+    assert (headers["x-litellm-attempted-retries"], headers["x-litellm-attempted-fallbacks"]) == ("0", "0")
