@@ -18,7 +18,7 @@ from services.ledger.params import refuse
 from services.ledger.responses import usd
 from services.ledger.spend_global import always, by_key, need_days, sums
 from services.ledger.spend_query import LOG_DAYS_MAX, day_of, instant
-from services.ledger.spend_sources import Statement, of_scope
+from services.ledger.statement import Statement, of_scope
 
 MODELS_MAX = 10
 CUSTOMERS_MAX = 100

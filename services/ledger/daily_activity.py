@@ -15,7 +15,7 @@ from services.ledger.queries import Report
 from services.ledger.responses import usd
 from services.ledger.spend_global import names_of
 from services.ledger.spend_query import SpendQuery
-from services.ledger.spend_sources import CACHE_SUMS, SUMS, Statement, of_scope
+from services.ledger.statement import CACHE_SUMS, SUMS, Statement, of_scope
 from shared.entities import TEAM, USER
 
 IDS = {"user": ("user_id", "user_ids"), "team": ("team_ids", "team_id"), "tag": ("tags", "tag"), "organization": ("organization_ids",),

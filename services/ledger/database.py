@@ -154,7 +154,8 @@ class Database:
             "plan_cache_mode": "force_custom_plan",
             # Sums of a month by tag and team are sorted in it.
             "work_mem": "32MB",
-            # Parallel workers take longer to start than most sums take.
+            # Parallel workers take longer to start than most sums take; and code to be compiled.
+            "jit": "off",
             "min_parallel_table_scan_size": "64MB",
             "min_parallel_index_scan_size": "64MB",
         }
@@ -264,7 +265,9 @@ def _parse_queries(text: str) -> dict[str, str]:
 SQL = resources.files("services.ledger") / "sql"
 QUERIES = {
     name: query
-    for file in ("queries.sql", "cube.sql", "retention.sql", "sinks.sql", "checkpoints.sql", "payload.sql", "price.sql")
+    for file in (
+        "queries.sql", "filling.sql", "cube.sql", "latency.sql", "retention.sql", "sinks.sql", "checkpoints.sql", "payload.sql", "price.sql",
+    )
     for name, query in _parse_queries((SQL / file).read_text("utf-8")).items()
-}
+}  # fmt: skip
 """The files of sql/, by name."""

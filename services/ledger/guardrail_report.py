@@ -14,7 +14,7 @@ from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.book_sql import of_days
 from services.ledger.params import refuse
-from services.ledger.spend_sources import Statement, of_scope
+from services.ledger.statement import Statement, of_scope
 from shared.money import usd_from_picousd
 
 ROUTE = "/guardrails/report"

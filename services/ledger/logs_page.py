@@ -18,7 +18,7 @@ from services.ledger.book_sql import of_days
 from services.ledger.facts_in import place
 from services.ledger.params import refuse
 from services.ledger.queries import LogKey
-from services.ledger.spend_sources import Statement, of_scope
+from services.ledger.statement import Statement, of_scope
 from shared.money import picousd_from_usd
 
 SORTS = {

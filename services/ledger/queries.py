@@ -17,7 +17,8 @@ from services.ledger.facts_in import EPOCH, midnight, place
 from services.ledger.params import AuditQuestion, Days, LogsQuestion, refuse
 from services.ledger.spans import Span
 from services.ledger.spend_query import ROWS_MAX, Plan, SpendQuery
-from services.ledger.spend_sources import SUMS, Kept, Live
+from services.ledger.spend_sources import Kept, Live
+from services.ledger.statement import SUMS
 from shared import payloads, subjects
 from shared.requests import SpentBy
 

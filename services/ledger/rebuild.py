@@ -14,6 +14,7 @@ Days that retention has taken rows of can't be computed again, and stay.
     spend_calls, spend_tag, spend_tag_team   the cube (cube.py), of the batches it has by now
     what is folded of these                  from these
     spend_group                              who and what a group of the cube is
+    latency_day                              how long calls took (latency.py), in its batches
 
 What is kept as last seen, and so can't differ, isn't compared: spend_name. Nor is what waits to
 happen: request_open, positions.
@@ -27,7 +28,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from services.ledger import config, cube, spans
+from services.ledger import config, cube, filling, latency, spans
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
 from services.ledger.facts_in import midnight
 from services.ledger.lock import LOCK_SPACE
@@ -42,7 +43,12 @@ LOCK = 1_000_100
 WHAT = "sums"
 APPLY_ROWS = 5_000
 
-_ZEROS = " AND ".join(f"{name} = 0" for name in cube.SUMS)
+
+def _zeros(sums: Sequence[str]) -> str:
+    return " AND ".join(f"{name} = 0" for name in sums)
+
+
+_ZEROS = _zeros(cube.SUMS)
 
 
 class Difference(NamedTuple):
@@ -169,6 +175,7 @@ class _Rebuild:
         self._found.tell(rollup)
         async with self._connection.transaction():
             await self._cube_day(day, span)
+            await self._latency_day(day)
             if not self._check_only:
                 # After what takes long: recorders wait for these rows until the transaction ends.
                 await self._add_rollup(rollup)
@@ -178,7 +185,7 @@ class _Rebuild:
 
     async def _cube_day(self, day: date, span: tuple[datetime, datetime]) -> None:
         """In a transaction, and alone with the cube's sums until it ends."""
-        held = await cube.hold(self._connection)
+        held = await filling.hold(self._connection, cube.POSITION)
         rows = (day, list(held), list(held.values()))
         differences = [
             Difference(table, tuple(row["key"]), _numbers(row["kept"]), _numbers(row["again"]))
@@ -212,6 +219,19 @@ class _Rebuild:
         for grain, at in stale:
             await self._connection.execute(_END_TOTAL if grain in spans.RUNNING else _UNFOLD, grain, at)
 
+    async def _latency_day(self, day: date) -> None:
+        """As `_cube_day`."""
+        held = await filling.hold(self._connection, latency.POSITION)
+        rows = (day, list(held), list(held.values()))
+        differences = [
+            Difference("latency_day", tuple(row["key"]), _numbers(row["kept"]), _numbers(row["again"]))
+            for row in await self._connection.fetch(_LATENCY, *rows)
+        ]
+        self._found.tell(differences)
+        if differences and not self._check_only:
+            await self._connection.execute(QUERIES["latency_clear"], day)
+            await self._connection.execute(_LATENCY_ADD, *rows)
+
     async def _add_rollup(self, differences: list[Difference]) -> None:
         for start in range(0, len(differences), APPLY_ROWS):
             some = differences[start : start + APPLY_ROWS]
@@ -225,18 +245,14 @@ def _numbers(found: list[Any] | None) -> tuple[int, ...] | None:
     return None if found is None or found[0] is None else tuple(int(number) for number in found)
 
 
-def _array(alias: str) -> str:
-    return f"ARRAY[{', '.join(f'{alias}.{name}' for name in cube.SUMS)}]::numeric[]"
-
-
-def _differs(again: str, kept: str, keys: Sequence[str]) -> str:
+def _differs(again: str, kept: str, keys: Sequence[str], sums: Sequence[str] = cube.SUMS) -> str:
     """Sums computed, against those that are kept: two queries with the same keys."""
-    left, right = (f"({', '.join(f'{alias}.{name}' for name in cube.SUMS)})" for alias in ("k", "a"))
+    left, right = (", ".join(f"{alias}.{name}" for name in sums) for alias in ("k", "a"))
     key = f"ARRAY[{', '.join(f'{name}::text' for name in keys)}]"
     return f"""
-    SELECT {key} AS key, {_array("k")} AS kept, {_array("a")} AS again
-    FROM ({again}) AS a FULL JOIN (SELECT * FROM ({kept}) AS s WHERE NOT ({_ZEROS})) AS k USING ({", ".join(keys)})
-    WHERE {left} IS DISTINCT FROM {right}
+    SELECT {key} AS key, ARRAY[{left}]::numeric[] AS kept, ARRAY[{right}]::numeric[] AS again
+    FROM ({again}) AS a FULL JOIN (SELECT * FROM ({kept}) AS s WHERE NOT ({_zeros(sums)})) AS k USING ({", ".join(keys)})
+    WHERE ({left}) IS DISTINCT FROM ({right})
     """
 
 
@@ -248,7 +264,7 @@ _ROWS = (
     "s.in_day = $1 AND EXISTS (SELECT FROM unnest($2::integer[], $3::bigint[]) AS p (shard, batch)"
     " WHERE p.shard = s.in_shard AND s.in_batch <= p.batch)"
 )
-"""$1 day, $2 shards, $3 up to which of their batches the cube has got."""
+"""$1 day, $2 shards, $3 up to which of their batches the sums have got."""
 _ADD = cube.add(_ROWS)
 _COUNTED = cube.counted(_ROWS)
 _OF_DAY = "at >= $4 AND at < $5"
@@ -271,6 +287,13 @@ _BASE = {
         f"SELECT * FROM spend_tag WHERE grain = 'day' AND {_OF_DAY}", ("at", "tag"),
     ),
 }  # fmt: skip
+_LATENCY = latency.counted(_ROWS) + _differs(
+    f"SELECT * FROM sums WHERE NOT ({_zeros(latency.SUMS)})",
+    "SELECT * FROM latency_day WHERE day = $1",
+    latency.KEYS,
+    latency.SUMS,
+)
+_LATENCY_ADD = latency.add(_ROWS)
 _UNKNOWN = """
 SELECT grain, spend_period_of(grain, $1) AS at FROM unnest(ARRAY['day', 'five', 'month']) AS g (grain)
 WHERE EXISTS (SELECT FROM spend_calls WHERE at >= $1 AND at < $2)

@@ -168,13 +168,18 @@ class _Run:
             for name, first in await self._partitions(table):
                 if retention.month_is_due(first, today, self._terms.rollup):
                     await self._drop(table, name, ("rollup", first, 0, None, "{}", 0))
-        while before is not None:
-            gone = await self._connection.execute(
-                "DELETE FROM rollup WHERE (scope, dimension, day, value) IN"
-                " (SELECT scope, dimension, day, value FROM rollup WHERE day < $1 LIMIT $2)", before.replace(day=1), DELETE_ROWS,
-            )  # fmt: skip
-            if gone == "DELETE 0":
-                break
+        for table, keys in (
+            ("rollup", "scope, dimension, day, value"),
+            ("latency_day", "dimension, value, day, bucket"),
+        ):
+            while before is not None:
+                gone = await self._connection.execute(
+                    f"DELETE FROM {table} WHERE ({keys}) IN (SELECT {keys} FROM {table} WHERE day < $1 LIMIT $2)",  # noqa: S608
+                    before.replace(day=1),
+                    DELETE_ROWS,
+                )
+                if gone == "DELETE 0":
+                    break
         before = retention.due_before(today, self._terms.payload)
         for name, day in await self._partitions("request_payload"):
             if before is not None and day < before and not await self._is_held(day):

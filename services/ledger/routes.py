@@ -13,6 +13,7 @@ from services.ledger import (
     daily_activity,
     export_api,
     guardrail_report,
+    latency_report,
     logs_page,
     metrics,
     open_api,
@@ -53,6 +54,7 @@ def handlers(api: Api) -> dict[str, Handler]:
         **export_api.handlers(api),
         **checkpoint_api.handlers(api),
         **guardrail_report.handlers(api),
+        **latency_report.handlers(api),
         **open_api.handlers(api),
         **tags_api.handlers(api),
     }

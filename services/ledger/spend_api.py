@@ -14,7 +14,7 @@ from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.params import refuse
 from services.ledger.spend_query import SpendQuery
-from services.ledger.spend_sources import SUMS
+from services.ledger.statement import SUMS
 from shared.money import format_usd, usd_from_picousd
 
 SUMS_SHOWN = (*SUMS[:-1], "spend_usd", "spend")

@@ -7,19 +7,15 @@ together are names from tables.
 
 from collections.abc import Sequence
 from datetime import UTC, date, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from services.ledger import spans
 from services.ledger.asking import Scope
 from services.ledger.facts_in import midnight
 from services.ledger.spans import BASE, Piece, Span
 from services.ledger.spend_query import DIMENSIONS, Plan, SpendQuery
+from services.ledger.statement import SUMS, Statement, of_scope
 
-SUMS = ("requests", "successes", "failures", "input_tokens", "output_tokens", "unpriced", "spend_picousd")
-CACHE_SUMS = ("cached_tokens", "cache_write_tokens")
-"""Only the cube has these beside."""
-_WEIGHTS = ("requests", "spend_picousd")
-"""What decides who is among the top, and whether there is anything."""
 _GROUP_COLUMNS = (
     "key_sha256", "team_id", "user_id", "organization_id", "model", "upstream_model", "deployment_id", "provider", "call_type",
 )  # fmt: skip
@@ -48,20 +44,6 @@ class Kept(NamedTuple):
         """Of the cube."""
         days = self.live.days if self.live is not None and self.tags_from_rollup else ()
         return spans.cover(query.first, query.end, self.spans, grains, [midnight(day) for day in days])
-
-
-class Statement:
-    """SQL and its arguments, growing together. `sums`: those that it adds up, of SUMS and
-    CACHE_SUMS.
-    """
-
-    def __init__(self, wanted: Sequence[str] = ()) -> None:
-        self.arguments: list[Any] = []
-        self.sums = tuple(name for name in (*SUMS, *CACHE_SUMS) if name in {*wanted, *_WEIGHTS})
-
-    def add(self, value: Any) -> str:
-        self.arguments.append(value)
-        return f"${len(self.arguments)}"
 
 
 def positions(first: int, count: int) -> str:
@@ -107,7 +89,7 @@ def cube_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept
     elif keys:
         found = _tag_sums(made, query, pieces, keys)
     else:
-        found = _group_sums(made, query, pieces, scope, by_tag, admitted)
+        found = _group_sums(made, query, pieces, scope, by_tag, admitted, plan.grain in ("year", "month"))
     rows = f"SELECT * FROM ({found}) AS f"
     if "tag" in query.filters and not keys:
         rows += f" WHERE f.tag = ANY({made.add(list(query.filters['tag']))}::text[])"
@@ -215,10 +197,17 @@ def rows_of_all_tags(made: Statement, query: SpendQuery, kept: Kept) -> list[str
 
 
 def _group_sums(
-    made: Statement, query: SpendQuery, pieces: Sequence[Piece], scope: Scope, by_tag: bool, admitted: bool
+    made: Statement,
+    query: SpendQuery,
+    pieces: Sequence[Piece],
+    scope: Scope,
+    by_tag: bool,
+    admitted: bool,
+    coarse: bool,
 ) -> str:
     """Of the tables that know who called what: of calls with their tags, or of days and months
-    without. Added up by a number for what is asked of who called what, which groups share.
+    without. Added up by a number for what is asked of who called what, which groups share; `coarse`
+    sums, which are few, by its names: to number the groups would cost more.
     """
     own = of_scope(made, scope, "g")
     for name, values in query.filters.items():
@@ -244,9 +233,17 @@ def _group_sums(
         else:
             grain = [f"grain = '{piece.grain}'", *groups]
             rows.append(_rows_of(made, "spend_period", piece, ["grp"], grain, bucketed(piece.grain)))
-    numbered = f"SELECT g.id AS grp, dense_rank() OVER (ORDER BY {columns_of('g', columns) or 'true'}) AS alike"
-    numbered += (
-        f"{''.join(f', g.{column}' for column in columns)} FROM spend_group g WHERE {' AND '.join(where) or 'true'}"
+    of_groups = "".join(f", g.{column}" for column in columns)
+    of_groups += f" FROM spend_group g WHERE {' AND '.join(where) or 'true'}"
+    if coarse and not by_tag:
+        named = ", ".join(column if column in columns else f"NULL::text AS {column}" for column in _GROUP_COLUMNS)
+        joined = f"JOIN (SELECT g.id AS grp{of_groups}) AS n USING (grp)"
+        return (
+            f"SELECT s.at, NULL::text AS tag, {named}, {columns_of('s', made.sums)}"
+            f" FROM ({together(made, rows, columns, 'at', joined)}) AS s"
+        )
+    numbered = (
+        f"SELECT g.id AS grp, dense_rank() OVER (ORDER BY {columns_of('g', columns) or 'true'}) AS alike{of_groups}"
     )
     named = ", ".join(f"n.{column}" if column in columns else f"NULL::text AS {column}" for column in _GROUP_COLUMNS)
     tag, joined = ("tag_word.value", words_of(["tag"])) if by_tag else ("NULL::text", "")
@@ -374,16 +371,6 @@ def whole_numbers(names: Sequence[str]) -> str:
     numeric, and one in a UNION makes all of it so).
     """
     return ", ".join(f"sum({name}){'' if name == 'spend_picousd' else '::bigint'} AS {name}" for name in names)
-
-
-def of_scope(made: Statement, scope: Scope, table: str) -> list[str]:
-    """Conditions on a table of calls, or of their sums: which rows the asker may see."""
-    if scope.everything:
-        return []
-    if scope.user_id is not None:
-        return [f"{table}.user_id = {made.add(scope.user_id)}"]
-    key = "IS NULL" if scope.key_sha256 is None else f"= {made.add(scope.key_sha256)}"
-    return [f"{table}.key_sha256 {key}", f"{table}.user_id IS NULL"]
 
 
 def words_of(names: Sequence[str]) -> str:

@@ -15,9 +15,7 @@ from services.ledger.facts_in import midnight
 from services.ledger.spans import BASE, OF_TAGS, Piece, begin, end
 from services.ledger.spend_query import DIMENSIONS, ROWS_MAX, Plan, SpendQuery, admitted_only
 from services.ledger.spend_sources import (
-    SUMS,
     Kept,
-    Statement,
     added_up,
     bucket_of,
     cube_rows,
@@ -32,6 +30,7 @@ from services.ledger.spend_sources import (
     whole_numbers,
     words_of,
 )
+from services.ledger.statement import SUMS, Statement
 
 _NOT_NOTHING = "sum(requests) <> 0 OR sum(spend_picousd) <> 0"
 _PERIODS = {"day": BASE, "month": "month"}

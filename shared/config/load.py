@@ -26,7 +26,7 @@ from shared.config.errors import ConfigError
 from shared.config.fields import Key, Reading, known, section, unenforced
 from shared.config.mcp import McpServer
 from shared.config.reading import text_of, whole
-from shared.config.references import Lookup, Unset, resolve
+from shared.config.references import Lookup, Unset, by_place, resolve
 from shared.config.schema import GeneralSettings, LitellmSettings, RouterSettings
 from shared.config.stored import StoredSettings
 from shared.ids import DeploymentId
@@ -92,6 +92,8 @@ class Config(msgspec.Struct, frozen=True):
     """`environment_variables`, which go before the environment, and what sections say of sinks'."""
     stored_models: StoredSettings = StoredSettings()
     """What models added by API may do."""
+    references: dict[str, tuple[str, ...]] = {}
+    """`section.key` → what its value refers to: `os.environ/NAME`, `vault/NAME`."""
 
     @property
     def model_names(self) -> list[str]:
@@ -239,6 +241,7 @@ def _read(
         mcp_servers=servers,
         variables=file_variables.kept(variables),
         stored_models=stored.settings(general, environ),
+        references=by_place(top),
     )
 
 

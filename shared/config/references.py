@@ -129,6 +129,16 @@ def collect(value: Any, key: object = None) -> Iterator[str]:
             yield from collect(item, key)
 
 
+def by_place(top: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """`section.key` → what its value refers to, of those that do."""
+    found = {
+        f"{section}.{key}": tuple(dict.fromkeys(collect(value, key)))
+        for section in ("general_settings", "litellm_settings", "router_settings")
+        for key, value in (top.get(section) or {}).items()
+    }
+    return {place: names for place, names in found.items() if names}
+
+
 def first_unset(value: Any) -> Unset | None:
     """The first thing that is missing in a value of any depth."""
     if isinstance(value, Unset):

@@ -92,8 +92,10 @@ _CUSTOMERS = (
     question(_customer("info")[0], "One customer", Parameter("end_user_id"), also=(_customer("info")[1],)),
     question(
         _customer("list")[0],
-        "Customers somebody set something on",
+        "Customers somebody set something on, by id",
         *PAGE,
+        Parameter("after", "Only ids that come after this one"),
+        Parameter("search", "A part of the id or alias"),
         also=(_customer("list")[1],),
         answer=OBJECTS,
     ),

@@ -123,6 +123,15 @@ ROWS = (
         answer=_OBJECT,
     ),
     _question(
+        "/latency/report",
+        "How long answered calls took, by day and by model: mean, p50, p95, and to the first byte",
+        Parameter("start_date", "YYYY-MM-DD; 30 days ago"),
+        Parameter("end_date", "YYYY-MM-DD, that day included"),
+        Parameter("model", "Only this one; for who may see every call"),
+        answer=_OBJECT,
+        groups=_OWN,
+    ),
+    _question(
         "/audit",
         "Who changed what",
         Parameter("page", type="integer"),

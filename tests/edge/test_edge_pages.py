@@ -15,6 +15,7 @@ from urllib.parse import urljoin
 import pytest
 
 from services.edge.checking import Nobody
+from services.edge.config import EdgeSettings
 from services.edge.http import Request
 from services.edge.pages import charts, render, shown, words
 from services.edge.pages.api import AskError
@@ -30,6 +31,7 @@ from services.edge.pages.view import (
     axis_money,
     count,
     cursor_pages,
+    duration,
     instant,
     link,
     listing,
@@ -253,7 +255,47 @@ litellm_settings: {cache: true, cache_params: {type: redis, password: hidden-4},
     found = shown.of(parse(text, {"SLACK_WEBHOOK_URL": "https://hooks/hidden-5"}))
     assert "hidden" not in repr(found)
     assert [(each.name, each.upstream, each.reason) for each in found.models] == [("m", "openai/x", "")]
-    assert dict(found.values)["general_settings.alerting"] == ["slack"]
+    values = {each.name: each for each in found.values}
+    assert values["general_settings.alerting"].value == ["slack"]
+
+
+def test_where_a_setting_comes_from() -> None:
+    text = """
+model_list: []
+general_settings:
+  master_key: os.environ/KEY_OF_ALL
+  alerting: [slack]
+  max_request_size_mb: os.environ/SIZE
+litellm_settings: {request_timeout: "${TIMEOUT}", num_retries: 3}
+"""
+    environ = {
+        "KEY_OF_ALL": "sk-hidden-key-of-all",
+        "SIZE": "7",
+        "TIMEOUT": "70",
+        "SLACK_WEBHOOK_URL": "https://hooks/x",
+    }
+    found = {each.name: each for each in shown.of(parse(text, environ)).values}
+    assert found["general_settings.max_request_size_mb"].references == ("os.environ/SIZE",)
+    assert found["litellm_settings.request_timeout"].references == ("os.environ/TIMEOUT",)
+    assert found["general_settings.master_key"].references == ("os.environ/KEY_OF_ALL",)
+    assert found["litellm_settings.num_retries"].references == ()
+    assert "hidden" not in repr(found)
+    (url, port) = shown.of_environment(EdgeSettings(edge_port=4321, nats_url="nats://u:hidden@h:1"))
+    assert (port.name, port.value, url.value) == ("TOLLGATE_EDGE_PORT", 4321, shown.MASKED)
+
+
+def test_a_day_on_which_nobody_called_has_no_latency() -> None:
+    """And of one with calls is said what they took."""
+    api: Any = None
+    look = Look(api, VISITOR, lambda key, **values: words.say("en", key, **values), of_query(""), "/ui")
+    days = [{"bucket": f"2026-03-0{n}T00:00:00Z"} for n in (1, 2)]
+    latency = [{"date": "2026-03-02", "p95_ms": 4000.0, "p50_ms": 250.0, "first_byte_mean_ms": 90.0}]
+    chart = spend._latency_chart(look, days, latency)["svg"]
+    assert re.findall("<title>([^<]+)</title>", chart)[0] == "03-01: –"
+    assert "03-02: p95 4.0 s, p50 250 ms, First byte 90 ms" in chart
+    assert [duration(each) for each in (None, 0.4, 999.4, 1000, 99_000, 150_000)] == [
+        "–", "0 ms", "999 ms", "1.0 s", "99.0 s", "2.5 min",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["t", "a/b", "团队", "a?b=c#d", "../users/alice/delete?x=", "50%"])

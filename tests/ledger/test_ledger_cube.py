@@ -17,20 +17,16 @@ from services.ledger.cube import (
     FOLD_PAUSE_S_MAX,
     FOLD_TIMEOUT_S,
     LAG_ROWS,
-    NEWEST_SETTINGS,
     PAUSE_S_MAX,
     PAUSE_S_MIN,
-    STEP_ROWS_MAX,
-    STEP_ROWS_MIN,
-    STEP_S,
     SUMS,
     TABLES,
     Cube,
     fold_pause_s,
     pause_s,
-    step_rows,
 )
 from services.ledger.database import SQL
+from services.ledger.filling import NEWEST_SETTINGS, STEP_ROWS_MAX, STEP_ROWS_MIN, STEP_S, step_rows
 from services.ledger.rebuild import Asked
 from tests.ledger.ledger_kit import ALICE, BOB, Book, now_ms, opened, refused, settled
 
@@ -111,7 +107,7 @@ async def test_an_expired_call_that_ends_before_the_cube_saw_it(book: Book, cube
 
 
 async def test_two_cubes_at_once_add_everything_once(book: Book, cube: Cube, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.ledger.cube.STEP_ROWS_MAX", 3)
+    monkeypatch.setattr("services.ledger.filling.STEP_ROWS_MAX", 3)
     draw = random.Random(7)
     for _ in range(12):
         await book.post(
@@ -136,7 +132,7 @@ async def test_two_cubes_at_once_add_everything_once(book: Book, cube: Cube, mon
 async def test_the_cube_rests_only_when_nothing_is_left(
     book: Book, cube: Cube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.ledger.cube.STEP_ROWS_MAX", 1)
+    monkeypatch.setattr("services.ledger.filling.STEP_ROWS_MAX", 1)
     monkeypatch.setattr("services.ledger.cube.PAUSE_S_MIN", 60.0)
     monkeypatch.setattr("services.ledger.cube.PAUSE_S_MAX", 60.0)
     for _ in range(6):
@@ -171,7 +167,7 @@ async def test_a_step_that_cannot_be_done_is_tried_with_less(
     book: Book, cube: Cube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a busy machine makes it run into its time limit: it would again, for ever."""
-    monkeypatch.setattr("services.ledger.cube.STEP_ROWS_MAX", 8)
+    monkeypatch.setattr("services.ledger.filling.STEP_ROWS_MAX", 8)
     monkeypatch.setattr("services.ledger.cube.STEP_ROWS_MIN", 1)
     monkeypatch.setattr("services.ledger.cube.PAUSE_S_MAX", 0.05)
     await book.owner.execute(

@@ -9,7 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 import asyncpg
 import pytest
 
-from services.ledger.cube import FOLD_PAUSE_S_MAX, Cube, hold
+from services.ledger.cube import FOLD_PAUSE_S_MAX, POSITION, Cube
+from services.ledger.filling import hold
 from services.ledger.migrate import EARLIER_TEXTS, migrate
 from tests.ledger.ledger_kit import Book
 from tests.ledger.retention_kit import at
@@ -43,7 +44,7 @@ async def test_a_month_is_not_made_from_a_day_that_changed_while_it_waited(book:
         assert await cube.fold(book.owner, datetime.now(UTC))
     other = await book.database.writer()
     async with other.transaction():
-        await hold(other)
+        await hold(other, POSITION)
         folding = asyncio.create_task(cube.fold(book.owner, datetime.now(UTC)))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = $1"
         async with asyncio.timeout(10):

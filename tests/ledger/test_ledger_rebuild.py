@@ -9,7 +9,8 @@ import pytest
 from nats.aio.client import Client
 
 from services.ledger import rebuild
-from services.ledger.cube import Cube, hold
+from services.ledger.cube import POSITION, Cube
+from services.ledger.filling import hold
 from services.ledger.lock import LOCK_SPACE
 from services.ledger.rebuild import Asked
 from tests.ledger.ledger_kit import Book, Told, eventually, now_ms, opened, publish, refused, running, settled
@@ -22,6 +23,8 @@ TODAY = datetime.now(UTC).date()
 async def cubed(book: Book) -> None:
     cube = Cube(book.database, asyncio.Event())
     while await cube.catch_up(book.owner) or await cube.fold(book.owner, datetime.now(UTC)):
+        pass
+    while await cube.latency.catch_up(book.owner):
         pass
 
 
@@ -49,6 +52,7 @@ async def sums(book: Book) -> dict[str, list[tuple[object, ...]]]:
         "spend_span": "grain, at",
         "spend_running": "grain, at",
         "spend_group": "id",
+        "latency_day": "dimension, value, day, bucket",
     }
     return {
         table: [tuple(row.values()) for row in await book.fetch(f"SELECT * FROM {table} ORDER BY {keys}")]
@@ -85,6 +89,12 @@ async def test_a_book_whose_sums_are_right_has_no_difference(full: Book, capsys:
             None,
         ),
         ("DELETE FROM spend_group", None),
+        ("UPDATE latency_day SET took_ms = took_ms + 1 WHERE dimension = 'model'", 3),
+        ("DELETE FROM latency_day WHERE dimension = 'user'", 3),
+        (
+            "INSERT INTO latency_day SELECT dimension, 'nobody', day, bucket, 1, 1, 0, 0 FROM latency_day WHERE dimension = 'user'",
+            3,
+        ),
         ("UPDATE spend_group SET team_id = 'somebody else'", None),
     ],
 )
@@ -151,7 +161,7 @@ async def test_recorders_do_not_wait_while_the_cube_is_compared(full: Book) -> N
     await full.owner.execute("UPDATE rollup SET requests = requests + 1")
     other = await full.database.writer()
     async with other.transaction():
-        await hold(other)
+        await hold(other, POSITION)
         rebuilding = asyncio.create_task(rebuild.run(full.database))
         waiting = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()"
         async with asyncio.timeout(8):  # less than anybody waits for a lock

@@ -132,6 +132,17 @@ def test_users_and_customers_by_page() -> None:
     assert w.call("/user/list", query={"user_ids": "u001,u002,x", "role": "proxy_admin"})["total"] == 0
     pages = [c["user_id"] for n in (1, 2) for c in w.call("/customer/list", query={"page": str(n), "size": "30"})]
     assert pages == [f"c{i:03}" for i in range(60)]
+
+    def customers(**query: str) -> list[str]:
+        return [c["user_id"] for c in w.call("/customer/list", query=query)]
+
+    assert customers(after="c009", size="3") == ["c010", "c011", "c012"]
+    assert customers(after="c010x", size="1") == ["c011"], "whoever was last may be gone"
+    assert customers(after="c059") == [] and customers(after="", size="1") == ["c000"]
+    assert customers(search="C05") == [f"c05{i}" for i in range(10)]
+    assert customers(search="c05", after="c057") == ["c058", "c059"]
+    w.hold(Customer(user_id="z", alias="Acme c05 Ltd"))
+    assert customers(search="acme") == ["z"] and "z" in customers(search="c05")
     assert w.call("/customer/unblock", {"user_ids": ["c000"]})["blocked_users"] == [
         f"c{i:03}" for i in range(10, 60, 10)
     ]

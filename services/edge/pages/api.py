@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from services.edge.pages import words
-from services.edge.pages.shown import ShownSettings
+from services.edge.pages.shown import ShownSettings, Value, of_environment
 from services.edge.pages.visitor import Visitor
 from services.edge.parts import Parts
 from services.edge.surfaces import guardrails, management
@@ -92,6 +92,10 @@ class Api:
     def configuration(self) -> ShownSettings:
         """What this edge was started with, without anything secret."""
         return self._parts.shown_settings
+
+    def environment(self) -> list[Value]:
+        """What the environment told this edge."""
+        return of_environment(self._parts.settings)
 
     def deployments(self) -> list[Served]:
         """What this edge can call, also what was added by API, and how it fares here."""

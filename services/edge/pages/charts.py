@@ -28,15 +28,23 @@ class Point(msgspec.Struct, frozen=True):
     value: float
     shown: str
     """The value as people read it."""
-    bad: float = 0.0
-    """How much of the value is drawn as something that failed."""
+    part: float = 0.0
+    """How much of the value is drawn otherwise: what failed, or the half that was quicker."""
 
 
-def bars(points: Sequence[Point], title: str, scale: Callable[[float], str]) -> str:
+def bars(
+    points: Sequence[Point],
+    title: str,
+    scale: Callable[[float], str],
+    *,
+    whole: str = "bar",
+    part: str = "bar failed",
+) -> str:
     """One bar a point, in the order given. An HTML element.
 
     Args:
         scale: a value as the axis says it, with its unit.
+        whole, part: classes of a bar, and of the part of it that is another.
     """
     points = points[:POINTS_MAX]
     if not points:
@@ -51,12 +59,12 @@ def bars(points: Sequence[Point], title: str, scale: Callable[[float], str]) -> 
     parts = [f'<line class="axis" x1="0" y1="{y:.0f}" x2="100%" y2="{y:.0f}"/>' for y, _ in levels]
     for n, point in enumerate(points):
         height = max(0.0, point.value) / (most or 1.0) * room
-        failed = min(height, max(0.0, point.bad) / (most or 1.0) * room)
+        other = min(height, max(0.0, point.part) / (most or 1.0) * room)
         x = n * step + (step - width) / 2
         told = f"<title>{escape(point.label)}: {escape(point.shown)}</title>"
-        parts.append(_bar("bar", x, base - height, width, max(height, 1.0) if point.value > 0 else 0.0, told))
-        if failed > 0:
-            parts.append(_bar("bar failed", x, base - max(failed, 2.0), width, max(failed, 2.0), told))
+        parts.append(_bar(whole, x, base - height, width, max(height, 1.0) if point.value > 0 else 0.0, told))
+        if other > 0:
+            parts.append(_bar(part, x, base - max(other, 2.0), width, max(other, 2.0), told))
     every = max(1, -(-len(points) // TICKS_MAX))
     parts += [
         f'<text class="tick" x="{(n + 0.5) * step:.2f}%" y="{HEIGHT - 6}">{escape(_short(p.label))}</text>'

@@ -12,6 +12,7 @@ import msgspec
 from shared import guardrails
 from shared.config import Config
 from shared.secrets.value import Secret
+from shared.settings import PREFIX
 
 STRING_CHARACTERS_MAX = 200
 MASKED = "***"
@@ -32,9 +33,19 @@ class Guardrail(msgspec.Struct, frozen=True):
     on_error: str
 
 
+class Value(msgspec.Struct, frozen=True):
+    """One that differs from its default."""
+
+    name: str
+    """As the configuration or the environment has it."""
+    value: Any
+    references: tuple[str, ...] = ()
+    """What the file refers to for it: `os.environ/NAME`, `vault/NAME`."""
+
+
 class ShownSettings(msgspec.Struct, frozen=True):
-    values: list[tuple[str, Any]] = []
-    """(section.name, value), as they are in effect."""
+    values: list[Value] = []
+    """Of the file, as they are in effect."""
     models: list[Model] = []
     guardrails: list[Guardrail] = []
     warnings: list[str] = []
@@ -42,14 +53,14 @@ class ShownSettings(msgspec.Struct, frozen=True):
 
 def of(config: Config) -> ShownSettings:
     values = [
-        (f"{section}.{field.name}", shown(getattr(settings, field.name)))
+        Value(place, shown(getattr(settings, field.name)), config.references.get(place, ()))
         for section, settings in (
             ("general_settings", config.general),
             ("litellm_settings", config.litellm),
             ("router_settings", config.router),
         )
         for field in msgspec.structs.fields(settings)
-        if getattr(settings, field.name) != _default(field)
+        if getattr(settings, field.name) != _default(field) and (place := f"{section}.{field.encode_name}")
     ]
     served = [Model(each.model_name, f"{each.provider}/{each.upstream_model}") for each in config.deployments]
     left_out = [Model(each.model_name or "?", "", each.reason) for each in config.left_out]
@@ -58,6 +69,15 @@ def of(config: Config) -> ShownSettings:
         for each in guardrails.enabled(config)
     ]
     return ShownSettings(values, [*served, *left_out], kept, list(config.warnings))
+
+
+def of_environment(settings: msgspec.Struct) -> list[Value]:
+    """What this service was told by the environment (shared/settings.py)."""
+    return [
+        Value(PREFIX + field.name.upper(), shown(getattr(settings, field.name)))
+        for field in msgspec.structs.fields(settings)
+        if getattr(settings, field.name) != _default(field)
+    ]
 
 
 def shown(value: Any) -> Any:

@@ -8,7 +8,7 @@ from services.edge.http import Request, WholeAnswer
 from services.edge.pages import forms, render, words
 from services.edge.pages.api import Api, AskError
 from services.edge.pages.view import Act, Done, Look, Show, Shown
-from services.edge.pages.views import audit, gateway, keys, people, retention, spend, teams
+from services.edge.pages.views import audit, gateway, keys, people, requests, retention, settings, spend, teams
 from services.edge.pages.visitor import LANGUAGE, Visitor, login_address
 from services.edge.parts import Parts
 from services.edge.site import TITLE
@@ -47,8 +47,8 @@ NAV = (
 VIEWS: dict[str, View] = {
     "/ui": View(show=spend.overview, nav="nav.overview"),
     "/ui/spend": View(show=spend.explorer, nav="nav.spend"),
-    "/ui/requests": View(show=spend.requests, nav="nav.requests"),
-    "/ui/requests/{id}": View(show=spend.request),
+    "/ui/requests": View(show=requests.requests, nav="nav.requests"),
+    "/ui/requests/{id}": View(show=requests.request),
     "/ui/keys": View(show=keys.show, nav="nav.keys", acts={"create": (keys.create, MAKERS)}),
     "/ui/keys/new": View(show=keys.new, roles=MAKERS),
     "/ui/keys/{id}": View(
@@ -88,7 +88,7 @@ VIEWS: dict[str, View] = {
     ),
     "/ui/models": View(show=gateway.models, roles=ADMINS, nav="nav.models"),
     "/ui/explain": View(show=gateway.explain, nav="nav.explain"),
-    "/ui/settings": View(show=gateway.settings, roles=ADMINS, nav="nav.settings"),
+    "/ui/settings": View(show=settings.show, roles=ADMINS, nav="nav.settings"),
     "/ui/retention": View(
         show=retention.show,
         roles=ADMINS,

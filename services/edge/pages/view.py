@@ -239,6 +239,17 @@ def count(number: object) -> str:
     return "–" if number is None else f"{int(float(str(number))):,}"
 
 
+def duration(ms: float | None) -> str:
+    """A time that something took, as people read it."""
+    if ms is None:
+        return "–"
+    if ms < 999.5:
+        return f"{ms:.0f} ms"
+    if ms < 100_000:
+        return f"{ms / 1000:.1f} s"
+    return f"{ms / 60_000:.1f} min"
+
+
 def when(text: object) -> str:
     """An instant without its fractions."""
     return "" if not text else str(text)[:19].replace("T", " ")

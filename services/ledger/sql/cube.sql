@@ -1,27 +1,7 @@
 -- The cube's queries, by name: see services/ledger/cube.py.
 
--- cube_start --
-INSERT INTO spend_position (shard, batch) VALUES ($1, 0) ON CONFLICT DO NOTHING
-
--- cube_hold --
--- All of them: whoever changes the sums is alone with them.
-SELECT shard, batch FROM spend_position ORDER BY shard FOR UPDATE
-
--- cube_move --
-UPDATE spend_position SET batch = $2 WHERE shard = $1
-
--- cube_next --
--- How far the next step goes, and how many rows that is: $1 shard, $2 position, $3 rows at most (one batch at least).
-SELECT max(n) AS batch, sum(rows) AS rows FROM (
-    SELECT n, rows, sum(rows) OVER (ORDER BY n) - rows AS before FROM batch_log WHERE shard = $1 AND n > $2 ORDER BY n LIMIT 1000
-) AS ahead WHERE before < $3
-
 -- cube_shards --
 SELECT shard, chain_n FROM stream_position WHERE stream = $1 ORDER BY shard
-
--- cube_ids --
--- Of a step's rows, which say what days they are of: $1 shard, $2 and $3 first and last batch.
-SELECT substr(manifest, 1, 16 * rows) AS ids FROM batch_log WHERE shard = $1 AND n BETWEEN $2 AND $3
 
 -- ensure_partition --
 SELECT ensure_partition($1, $2, $3, $4)

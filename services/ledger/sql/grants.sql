@@ -9,7 +9,7 @@ GRANT SELECT, INSERT, UPDATE ON stream_position TO tollgate_ledger;
 GRANT SELECT, INSERT, UPDATE, DELETE ON rollup TO tollgate_ledger;
 GRANT EXECUTE ON FUNCTION request_log_ensure_day(date) TO tollgate_ledger;
 GRANT SELECT, INSERT, UPDATE, DELETE ON spend_group, spend_name, spend_word, spend_calls, spend_tag, spend_tag_team, spend_tag_team_span,
-    spend_period, spend_span, spend_running, spend_position TO tollgate_ledger;
+    spend_period, spend_span, spend_running, spend_position, latency_day, latency_position TO tollgate_ledger;
 -- Of an older ledger that may still run.
 GRANT SELECT, INSERT, UPDATE, DELETE ON cube_position, spend_hour, spend_day, spend_month TO tollgate_ledger;
 GRANT SELECT ON spend_signed, spend_hourly TO tollgate_ledger;

@@ -6,4 +6,4 @@ GRANT EXECUTE ON FUNCTION retention_drop_partition(text, text, bigint, text, dat
 GRANT EXECUTE ON FUNCTION retention_drop_default(bigint, date[], bigint[], bytea[], jsonb[], bigint[]) TO @KEEPER@;
 GRANT EXECUTE ON FUNCTION retention_keep(bigint, bigint) TO @KEEPER@;
 GRANT EXECUTE ON FUNCTION retention_summarize(text) TO @KEEPER@;
-GRANT DELETE ON rollup, anomalies, spend_span TO @KEEPER@;
+GRANT DELETE ON rollup, anomalies, spend_span, latency_day TO @KEEPER@;

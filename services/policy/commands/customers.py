@@ -4,6 +4,8 @@ too.
 A customer who was only seen on a call is in the book alone; here is who somebody set something on.
 """
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -64,11 +66,29 @@ def info(call: Call) -> Plan:
 
 
 def list_customers(call: Call) -> Plan:
-    """LiteLLM answers them all; here it is a page, the first one unless asked otherwise."""
-    page = generic.page(call, call.directory.ordered("customer", "user_id"), default=SHOWN_MAX, most=SHOWN_MAX)
+    """LiteLLM answers them all; here it is a page, the first one unless asked otherwise.
+
+    `search`: a part of the id or alias; `after`: only ids that come after this one, so that a page
+    stays where it is whoever comes and goes.
+    """
+    page = generic.page(call, _listed(call), default=SHOWN_MAX, most=SHOWN_MAX)
     rows = [show(call, each, spend=None) for each in page.items]
     spend = [Spent(row, "customer", [each.user_id]) for row, each in zip(rows, page.items, strict=True)]
     return Plan(rows, spend=spend)
+
+
+def _listed(call: Call) -> Sequence[Customer]:
+    """By their ids."""
+    search, after = call.query.get("search") or "", call.query.get("after") or ""
+    if not search:
+        found: Sequence[Customer] = call.directory.ordered("customer", "user_id")
+        return found[bisect_right(found, after, key=lambda each: each.user_id) :] if after else found
+    either = {
+        each.user_id: each
+        for attribute in ("user_id", "alias")
+        for each in call.directory.containing("customer", attribute, search)
+    }
+    return [either[name] for name in sorted(either) if name > after]
 
 
 def block(call: Call) -> Plan:

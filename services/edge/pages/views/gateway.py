@@ -20,8 +20,10 @@ from services.edge.pages.view import (
     listing,
     marked,
     money,
+    share,
     short,
     text_of,
+    when,
 )
 
 USD_PER = 1_000_000
@@ -72,8 +74,34 @@ async def models(look: Look) -> Shown:
         (say("by.model"), ""), (say("keys.state"), "t"), (say("req.upstream"), ""), (say("models.calls"), "n"),
         (say("spend.failures"), "n"), (say("models.latency"), "n"), (say("models.deployment"), ""),
     ]  # fmt: skip
-    table = Table(columns=columns, rows=rows)
-    return Shown(say("nav.models"), listing(lead=say("models.lead"), tables=[table], live=10))
+    tables = [Table(columns=columns, rows=rows), *await _budgets(look)]
+    return Shown(say("nav.models"), listing(lead=say("models.lead"), tables=tables, live=10))
+
+
+async def _budgets(look: Look) -> list[Table]:
+    """What providers may spend in a term, and have; no table where nobody limits them."""
+    say, found = look.say, (await look.api.policy("/provider/budgets"))["providers"]
+    rows: list[list[Cell]] = []
+    for name, each in found.items():
+        spent, limit = each["spend"], each["budget_limit"]
+        over = spent is not None and spent >= limit
+        state = marked(say("budgets.over"), "bad") if over else marked(say("budgets.left"), "good")
+        rows.append(
+            [
+                name,
+                state,
+                money(spent),
+                money(limit),
+                share(spent or 0, limit),
+                each["time_period"],
+                when(each["budget_reset_at"]),
+            ]
+        )
+    columns = [
+        (say("by.provider"), ""), (say("keys.state"), ""), (say("spend.total"), "n"), (say("keys.budget"), "n"), (say("spend.share"), ""),
+        (say("budgets.term"), ""), (say("budgets.resets"), ""),
+    ]  # fmt: skip
+    return [Table(title=say("budgets.providers"), columns=columns, rows=rows)] if rows else []
 
 
 async def guardrails(look: Look) -> Shown:
@@ -147,18 +175,6 @@ async def _report(look: Look) -> list[Table]:
         (say("guardrails.shadow"), "n"), (say("guardrails.errors"), "n"), (say("guardrails.took"), "n"), (say("spend.cost"), "n"),
     ]  # fmt: skip
     return [Table(title=say("guardrails.report"), columns=columns, rows=rows, empty=say("guardrails.nothing"))]
-
-
-async def settings(look: Look) -> Shown:
-    """Read-only: what the configuration says. Secrets have no row."""
-    say, found = look.say, look.api.configuration
-    rows = [[marked(name, "mono"), text_of(value), say("settings.file")] for name, value in found.values]
-    columns = [(say("settings.name"), ""), (say("settings.value"), "t"), (say("settings.from"), "")]
-    tables = [Table(title=say("settings.values"), columns=columns, rows=rows)]
-    if found.warnings:
-        warned = [[marked(each, "warn")] for each in found.warnings]
-        tables.insert(0, Table(title=say("settings.warnings"), columns=[(say("settings.warned"), "t")], rows=warned))
-    return Shown(say("nav.settings"), listing(lead=say("settings.lead"), tables=tables))
 
 
 async def explain(look: Look) -> Shown:

@@ -13,6 +13,7 @@ from services.edge.pages.view import (
     Shown,
     Table,
     at,
+    cursor_pages,
     link,
     listing,
     money,
@@ -26,6 +27,9 @@ from services.edge.pages.view import (
 )
 from services.edge.pages.views import acts
 from services.edge.pages.visitor import ROLES
+
+CUSTOMERS = 50
+"""On a page."""
 
 
 async def users(look: Look) -> Shown:
@@ -137,8 +141,13 @@ delete_user = acts.call("/user/delete", acts.in_list("user_ids"), "/ui/users", "
 
 
 async def customers(look: Look) -> Shown:
-    say = look.say
-    found = await look.api.policy("/customer/list", {"page": page_number(look), "size": "50"})
+    say, asked = look.say, look.query
+    query = {"size": str(CUSTOMERS + 1), **asked.given("search")}
+    if asked["cursor"]:
+        query["after"] = asked["cursor"]
+    found = await look.api.policy("/customer/list", query)
+    following = found[CUSTOMERS - 1]["user_id"] if len(found) > CUSTOMERS else None
+    found = found[:CUSTOMERS]
     usd = moneys(row.get("spend") for row in found)
     rows = [
         [
@@ -166,7 +175,14 @@ async def customers(look: Look) -> Shown:
         ]
     return Shown(
         say("nav.customers"),
-        listing(lead=say("customers.lead"), tables=[Table(columns=columns, rows=rows)], forms=forms),
+        listing(
+            lead=say("customers.lead"),
+            filters=[
+                Input(name="search", label=say("keys.search"), value=asked["search"], hint=say("customers.search"))
+            ],
+            tables=[Table(columns=columns, rows=rows, pages=cursor_pages(look, following))],
+            forms=forms,
+        ),
     )
 
 
