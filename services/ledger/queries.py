@@ -198,7 +198,7 @@ class Report:
         return payloads.shown(row["request"], row["answer"], row["cut"], stream=row["stream"])
 
     async def audit_page(self, question: AuditQuestion) -> dict[str, Any]:
-        kinds = None if question.table_name is None else [responses.kind_of(question.table_name)]
+        kinds = None if question.table_name is None else responses.kinds_of(question.table_name)
         arguments = (
             kinds, question.changed_by, question.changed_by_api_key, question.action, question.object_id,
             question.from_ms, question.to_ms, question.object_team_id, question.object_key_hash, question.search,

@@ -17,7 +17,6 @@ from shared.money import PICOUSD_PER_USD, usd_from_picousd
 
 Record = Mapping[str, Any]
 
-_KINDS = {name: kind for kind, name in TABLE_NAMES.items()}
 MASKED = "***"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -210,9 +209,12 @@ def table_name(kind: str) -> str:
     return TABLE_NAMES.get(kind) or f"Tollgate_{kind}"
 
 
-def kind_of(name: str) -> str:
-    """The kind behind a table name; a name nobody has gives a kind nobody has."""
-    return _KINDS.get(name) or (name.removeprefix("Tollgate_") if name.startswith("Tollgate_") else f"?{name}")
+def kinds_of(name: str) -> list[str]:
+    """What a table's name stands for, which may be several kinds; for one that nobody has, a kind
+    nobody has.
+    """
+    found = [kind for kind, table in TABLE_NAMES.items() if table == name]
+    return found or [name.removeprefix("Tollgate_") if name.startswith("Tollgate_") else f"?{name}"]
 
 
 def _entity(kind: str, text: str | None) -> Any:

@@ -8,6 +8,7 @@ from nats.aio.client import Client
 
 from services.ledger import responses
 from shared import config
+from shared.entities import KINDS
 from shared.ids import digest_key
 from tests.ledger.ledger_kit import (
     VIEWER,
@@ -66,6 +67,12 @@ async def test_the_audit_log_is_for_admins(ledger: Running) -> None:
         status, body, _ = await ledger.get(path, "sk-alice")
         assert (status, body["error"]["type"]) == (401, "auth_error")
     assert (await ledger.get("/audit", "sk-viewer"))[0] == 200
+
+
+def test_a_tables_name_stands_for_every_kind_that_is_shown_by_it() -> None:
+    assert responses.kinds_of("LiteLLM_Config") == ["setting", "pass_through"]
+    for kind in (*KINDS, "unreadable", "retention"):
+        assert kind in responses.kinds_of(responses.table_name(kind))
 
 
 async def test_audit_filters_paging_and_order(ledger: Running, client: Client, book: Book) -> None:

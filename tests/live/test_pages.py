@@ -2,6 +2,7 @@
 in `make prove`.
 """
 
+import html
 import re
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
@@ -221,3 +222,54 @@ async def test_a_requests_life_has_its_price_and_who_asked(admin: aiohttp.Client
     assert "Who asked" in page and "What happened" in page and "/chat/completions" in page
     price = page[page.index("Price that was used") :]
     assert re.search(r'<td class="">input[^<]*</td><td class="t">[^<]*[0-9]', price), price[:1500]
+
+
+async def test_a_setting_says_who_set_it(admin: aiohttp.ClientSession, gateway: RunningSuite) -> None:
+    """And what the file says holds again when it is taken back."""
+    setting = {"config_type": "general_settings", "field_name": "admin_only_routes"}
+    await text_of(admin, gateway, "/ui?lang=en")
+
+    async def row() -> str:
+        page = await text_of(admin, gateway, "/ui/settings")
+        found = re.search(r"<tr><td[^>]*><span[^>]*>general_settings.admin_only_routes</span>.*?</tr>", page)
+        return found[0] if found else ""
+
+    assert await row() == ""
+    body = {**setting, "field_value": ["/team/delete"]}
+    async with admin.post(gateway.edge_url + "/config/field/update", json=body, headers=MASTER) as answer:
+        assert answer.status == 200, await answer.text()
+    shown = await eventually(row, lambda found: "by default_user_id, 20" in found)
+    assert "/team/delete" in shown
+    entry = re.search(r'href="(/ui/audit/[^"]+)"', shown)
+    assert entry is not None and "/team/delete" in await text_of(admin, gateway, entry[1])
+    page = await text_of(admin, gateway, "/ui/settings")
+    assert "TOLLGATE_EDGE_PORT" in page and "environment of this edge" in page
+    assert re.search(r"general_settings.master_key</span></td><td[^>]*>\*\*\*</td><td[^>]*>config.yaml", page)
+    async with admin.post(gateway.edge_url + "/config/field/delete", json=setting, headers=MASTER) as answer:
+        assert answer.status == 200
+    assert await row() == ""
+
+
+async def test_customers_go_on_and_are_searched(admin: aiohttp.ClientSession, gateway: RunningSuite) -> None:
+    for n in range(52):
+        body = {"user_id": f"customer {n:02}?", "alias": "Last" if n == 51 else None}
+        async with admin.post(gateway.edge_url + "/customer/new", json=body, headers=MASTER) as answer:
+            assert answer.status == 200
+    pages, path = [], "/ui/customers"
+    while path:
+        pages.append(await text_of(admin, gateway, path))
+        following = re.search(r'<a class="button" href="([^"]+)">(?:Next|下一页)', pages[-1])
+        path = html.unescape(following[1]) if following else ""
+    assert len(pages) == 2
+    seen = [name for page in pages for name in re.findall(r"<td[^>]*>(customer \d\d)\?", page)]
+    assert seen == [f"customer {n:02}" for n in range(52)]
+    found = await text_of(admin, gateway, "/ui/customers?search=LAST")
+    assert "customer 51" in found and "customer 50" not in found
+
+
+async def test_the_overview_says_how_long_calls_took(admin: aiohttp.ClientSession, gateway: RunningSuite) -> None:
+    async def said() -> str:
+        return await text_of(admin, gateway, "/ui?lang=en")
+
+    page = await eventually(said, lambda page: re.search(r"<title>[0-9-]+: p95 [0-9.]+ m?s, p50 ", page) is not None)
+    assert re.search(r"95 % answered within</span><b[^>]*>[0-9.]+ m?s", page)

@@ -3,6 +3,7 @@ tables, forms.
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from services.edge.pages.api import Api
 from services.edge.pages.forms import Form
 from services.edge.pages.visitor import Visitor
 
+_DIGEST = re.compile("[0-9a-f-]{32,}")
 Cell = Any
 """A string, None, a list of tags, or what `link`, `marked`, `press` and `share` make."""
 
@@ -275,9 +277,10 @@ def state_of(look: Look, row: dict[str, Any]) -> dict[str, str]:
     return marked(look.say("state.revoked"), "bad") if row.get("blocked") else marked(look.say("state.active"), "good")
 
 
-def short(digest: object) -> str:
-    text = str(digest or "")
-    return text[:10] + "…" if len(text) > 16 else text
+def short(id: object) -> str:
+    """A digest's beginning; what people chose themselves, whole."""
+    text = str(id or "")
+    return text[:10] + "…" if _DIGEST.fullmatch(text) else text
 
 
 def text_of(value: object) -> str:

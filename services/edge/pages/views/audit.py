@@ -3,6 +3,7 @@
 from typing import Any
 
 from services.edge.pages.view import (
+    Cell,
     Input,
     Look,
     Pages,
@@ -19,6 +20,14 @@ from services.edge.pages.view import (
     when,
 )
 
+SIGNING_IN = frozenset({"login", "logout", "login_failed"})
+"""Actions that change nothing but who is there."""
+PLACES = {
+    "LiteLLM_VerificationToken": ("keys", "key_alias"),
+    "LiteLLM_TeamTable": ("teams", "team_alias"),
+    "LiteLLM_UserTable": ("users", "user_email"),
+}
+"""Where a thing has a page of its own, and what it is called in it."""
 EMPTY: tuple[Any, ...] = ([], {}, "", None, False)
 """Of what was just made, these say nothing."""
 
@@ -30,13 +39,29 @@ def entries(look: Look, found: list[dict[str, Any]], title: str = "", pages: Pag
             link(when(each["updated_at"]), at("audit", each["id"])),
             say("action." + str(each["action"])),
             _kind(look, each["table_name"]),
-            short(each["object_id"]),
+            _thing(look, each),
             each.get("changed_by"),
         ]
         for each in found
     ]
     names = ("at", "action", "kind", "object", "by")
     return Table(title=title, columns=[(say("audit." + name), "") for name in names], rows=rows, pages=pages)
+
+
+def _thing(look: Look, each: dict[str, Any]) -> Cell:
+    """By its name, where it has one."""
+    kind, alias = PLACES.get(each["table_name"], ("", ""))
+    known = {**_object(each.get("before_value")), **_object(each.get("updated_values"))}
+    name = str(known.get(alias) or short(each["object_id"]))
+    is_there = kind and each["action"] not in ("deleted", *SIGNING_IN)
+    return link(name, at(kind, each["object_id"])) if is_there else name
+
+
+async def newest(look: Look, count: int) -> Table:
+    """What changed last, signing in aside."""
+    found = await look.api.ledger("/audit", {"page_size": str(8 * count)})
+    changes = [each for each in found["audit_logs"] if each["action"] not in SIGNING_IN]
+    return entries(look, changes[:count], look.say("audit.newest"))
 
 
 async def show(look: Look) -> Shown:

@@ -1,6 +1,7 @@
 """Requests, one by one: the newest of them, and one's life from who asked to what it cost."""
 
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 from services.edge.account import FALLBACK_TO
@@ -23,8 +24,12 @@ from services.edge.pages.view import (
     text_of,
     when,
 )
+from shared.money import PICOUSD_PER_USD
 
 DAY = timedelta(days=1)
+PICOUSD = "_picousd"
+USD_PER = 1_000_000
+"""Prices are shown for a million tokens."""
 KEY_DIGITS = 64
 """Of a key's digest; what stands for the master key has fewer."""
 
@@ -175,11 +180,24 @@ def _priced(look: Look, metadata: dict[str, Any]) -> list[Table]:
     say, price = look.say, metadata.get("price")
     if not isinstance(price, dict):
         return []
-    rows: list[list[Any]] = [
-        [str(name).replace("_", " "), text_of(value)] for name, value in price.items() if value is not None
-    ]
+    rows: list[list[Any]] = [_rate(look, str(name), value) for name, value in price.items() if value not in (None, "")]
     columns = [(say("req.unit"), ""), (say("req.price"), "t")]
     return [Table(title=say("req.price_used"), columns=columns, rows=rows, half=True)]
+
+
+def _rate(look: Look, name: str, value: Any) -> list[Any]:
+    """What a million tokens cost, or a call; anything else as it was recorded."""
+    unit, is_rate = name.removesuffix(PICOUSD), name.endswith(PICOUSD)
+    try:
+        picousd = Fraction(str(value)) if is_rate else None
+    except (ValueError, ZeroDivisionError):
+        picousd = None
+    label = unit.replace("_", " ")
+    if picousd is None:
+        return [label, text_of(value)]
+    a_call = unit == "request"
+    usd = picousd / PICOUSD_PER_USD * (1 if a_call else USD_PER)
+    return [label, look.say("req.per_call" if a_call else "req.per_million", price=money(float(usd)))]
 
 
 def _fallback(look: Look, metadata: dict[str, Any]) -> list[tuple[str, Any]]:

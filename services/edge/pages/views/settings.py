@@ -22,7 +22,7 @@ async def show(look: Look) -> Shown:
         each.name: [marked(each.name, "mono"), text_of(each.value), say("settings.environment")]
         for each in look.api.environment()
     }
-    columns = [(say("settings.name"), ""), (say("settings.value"), "t"), (say("settings.from"), "t")]
+    columns = [(say("settings.name"), "t"), (say("settings.value"), "t"), (say("settings.from"), "t")]
     tables = [Table(title=say("settings.values"), note=say("settings.note"), columns=columns, rows=list(rows.values()))]
     if found.warnings:
         warned: list[list[Cell]] = [[marked(each, "warn")] for each in found.warnings]

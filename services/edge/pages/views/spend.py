@@ -33,6 +33,8 @@ BUCKETS = ("day", "hour", "week", "month", "none")
 DAY = timedelta(days=1)
 OF_THE_ADMITTED = frozenset({"tag", "model", "provider", "customer"})
 """By these the ledger counts no call that was refused: a stranger can send any name."""
+CHANGES = 8
+"""That the overview shows."""
 PERIODS = ("24h", "7d", "30d", "90d", "365d")
 
 
@@ -42,7 +44,7 @@ async def overview(look: Look) -> Shown:
         look.api.ledger("/spend/query", {"since": "30d", "bucket": "day", "previous": "true"}),
         *(look.api.ledger("/spend/query", {"since": "30d", "group_by": each, "top": "8"}) for each in ("model", "tag")),
         _latency(look),
-        _changes(look) if look.visitor.sees_all else _none(),
+        audit.newest(look, CHANGES) if look.visitor.sees_all else _none(),
     )
     total, before = days["total"], days.get("previous", {}).get("total", {})
     failed, asked = total["failures"], total["requests"]
@@ -256,9 +258,3 @@ def _group(look: Look, row: dict[str, Any], group: str, period: dict[str, str]) 
         return "–"
     following = {**period, "by": "model" if group != "model" else "tag", group: str(value)}
     return link(short(value) if group == "key" else value, address("/ui/spend", following))
-
-
-async def _changes(look: Look) -> Table:
-    """The newest of the audit log."""
-    found = await look.api.ledger("/audit", {"page_size": "8"})
-    return audit.entries(look, found["audit_logs"], look.say("audit.newest"))
