@@ -168,7 +168,7 @@ async def test_a_step_that_cannot_be_done_is_tried_with_less(
 ) -> None:
     """As where a busy machine makes it run into its time limit: it would again, for ever."""
     monkeypatch.setattr("services.ledger.filling.STEP_ROWS_MAX", 8)
-    monkeypatch.setattr("services.ledger.cube.STEP_ROWS_MIN", 1)
+    monkeypatch.setattr("services.ledger.filling.STEP_ROWS_MIN", 1)
     monkeypatch.setattr("services.ledger.cube.PAUSE_S_MAX", 0.05)
     await book.owner.execute(
         "CREATE FUNCTION refuse_many() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"

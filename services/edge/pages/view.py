@@ -106,7 +106,7 @@ def listing(
     actions: Sequence[dict[str, Any]] = (),
     filters: Sequence[Input] = (),
     cards: Sequence[tuple[str, str, str]] = (),
-    charts: Sequence[dict[str, str]] = (),
+    charts: Sequence[dict[str, Any]] = (),
     tables: Sequence[Table] = (),
     facts: Sequence[tuple[str, Cell]] = (),
     groups: Sequence[tuple[str, Sequence[tuple[str, Cell]]]] = (),

@@ -79,12 +79,12 @@ async def overview(look: Look) -> Shown:
     return Shown(say("nav.overview"), listing(cards=cards, charts=drawn, tables=tables, live=10))
 
 
-def _calls_chart(look: Look, title: str, rows: list[dict[str, Any]]) -> dict[str, str]:
+def _calls_chart(look: Look, title: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     chart = _chart(title, rows, "requests", count, count)
-    return {**chart, "legend": look.say("spend.failed"), "legend_kind": "failed"}
+    return {**chart, "legend": [("failed", look.say("spend.failed"))]}
 
 
-def _latency_chart(look: Look, days: list[dict[str, Any]], latency: list[dict[str, Any]]) -> dict[str, str]:
+def _latency_chart(look: Look, days: list[dict[str, Any]], latency: list[dict[str, Any]]) -> dict[str, Any]:
     """Of the same days: how long nearly all took, and within it half of them."""
     say, found = look.say, {each["date"]: each for each in latency}
     points = []
@@ -98,7 +98,8 @@ def _latency_chart(look: Look, days: list[dict[str, Any]], latency: list[dict[st
         points.append(charts.Point(name[5:], high or 0.0, shown if told else "–", half or 0.0))
     title = say("latency.by_day")
     drawn = charts.bars(points, title, duration, whole="bar soft", part="bar")
-    return {"title": title, "svg": drawn, "legend": say("latency.p50"), "legend_kind": "median"}
+    legend = [("soft", say("latency.nearly_all")), ("half", say("latency.half"))]
+    return {"title": title, "svg": drawn, "legend": legend}
 
 
 async def _latency(look: Look) -> dict[str, Any]:
