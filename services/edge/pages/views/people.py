@@ -177,9 +177,7 @@ async def customers(look: Look) -> Shown:
         say("nav.customers"),
         listing(
             lead=say("customers.lead"),
-            filters=[
-                Input(name="search", label=say("keys.search"), value=asked["search"], hint=say("customers.search"))
-            ],
+            filters=[Input(name="search", label=say("customers.search"), value=asked["search"])],
             tables=[Table(columns=columns, rows=rows, pages=cursor_pages(look, following))],
             forms=forms,
         ),
