@@ -1,5 +1,6 @@
 """What a pass-through endpoint is, and which one a request means. Pure."""
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +29,9 @@ _KNOWN = frozenset(
         "cost_per_request", "auth", "methods", "timeout", "id", "guardrails",
     }
 )  # fmt: skip
+LANGFUSE = "langfuse"
+_LANGFUSE_KEYS = "LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY"
+"""Among an endpoint's headers: what its `Authorization: Basic` is made of."""
 _LATER = frozenset({"custom_auth_parser", "custom_handler"})
 """LiteLLM has them. Who sets them relies on them, so they are refused until something acts on
 them.
@@ -45,6 +49,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Sent to the target. They may hold secrets: never shown."""
     key_header: str | None = None
     """A further header that the caller's key may be in."""
+    key_is_user: bool = False
+    """The caller's key may be the user of Basic authentication, as Langfuse's clients have it."""
     forward_headers: bool = False
     merge_query_params: bool = False
     default_query_params: dict[str, str] = {}
@@ -162,7 +168,8 @@ def entry_of(given: Any, at: str, environ: Mapping[str, str] | None) -> Entry:
     if not isinstance(given, dict):
         raise ConfigError(f"{at} must be a mapping")
     for name in given:
-        if name in _LATER and given[name] not in (None, {}, []):
+        taken = name == "custom_auth_parser" and given[name] == LANGFUSE
+        if name in _LATER and not taken and given[name] not in (None, {}, []):
             raise ConfigError(f"{at}.{name} is not supported here: the endpoint would pass what it should keep back")
         if name not in _KNOWN and name not in _LATER:
             raise ConfigError(f"{at}.{name}: no such setting")
@@ -185,6 +192,7 @@ def entry_of(given: Any, at: str, environ: Mapping[str, str] | None) -> Entry:
         target=target,
         headers=headers,
         key_header=None if key_header is None else key_header.lower(),
+        key_is_user=given.get("custom_auth_parser") == LANGFUSE,
         forward_headers=_flag(given, "forward_headers", at, False),
         merge_query_params=_flag(given, "merge_query_params", at, False),
         default_query_params=_params(given.get("default_query_params") or {}, at),
@@ -265,6 +273,9 @@ def _headers(given: Any, at: str, environ: Mapping[str, str] | None) -> dict[str
         if not text.isprintable():
             raise ConfigError(f"{at}.headers.{name} holds characters that no header may have")
         found[name] = text
+    if all(name in found for name in _LANGFUSE_KEYS):
+        pair = ":".join(found.pop(name) for name in _LANGFUSE_KEYS)
+        found["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
     return found
 
 

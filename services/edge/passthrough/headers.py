@@ -5,6 +5,7 @@ endpoint's settings say. Another `Authorization` (the caller's own, for the targ
 headers are forwarded.
 """
 
+import base64
 from collections.abc import Iterable, Mapping
 from urllib.parse import unquote_plus
 
@@ -53,7 +54,21 @@ def found(entry: Entry, get: credential.Getter) -> str | None:
         value = get(entry.key_header)
         if value is not None:
             return value.removeprefix("Bearer ").strip()
-    return credential.find(get)
+    user = _user_in(get("authorization") or "") if entry.key_is_user else ""
+    return user or credential.find(get)
+
+
+def _user_in(authorization: str) -> str:
+    """Of Basic authentication; empty: none that can be read."""
+    scheme, _, pair = authorization.partition(" ")
+    try:
+        return (
+            base64.b64decode(pair.strip(), validate=True).decode().partition(":")[0]
+            if scheme.lower() == "basic"
+            else ""
+        )
+    except ValueError:
+        return ""
 
 
 def to_target(entry: Entry, sent: Mapping[str, str], secret: str | None) -> list[tuple[str, str]]:
@@ -76,6 +91,8 @@ def to_target(entry: Entry, sent: Mapping[str, str], secret: str | None) -> list
             going.setdefault(name, value)
     if entry.key_header is not None:
         going.pop(entry.key_header, None)
+    if entry.key_is_user:
+        going.pop("authorization", None)
     if secret:
         going = {name: value for name, value in going.items() if secret not in value}
     return [*((n, v) for n, v in going.items() if n not in own), *entry.headers.items()]

@@ -53,7 +53,7 @@ async def forward(parts: Parts, request: Request, entry: Entry, rest: str, outbo
         raise RefusedError(errors.book_unavailable())
     found = headers.found(entry, request.header)
     head = reading.head(request)
-    if found and entry.key_header is not None:
+    if found and (entry.key_header is not None or entry.key_is_user):
         digest, shape = credential.digest(found)
         head = msgspec.structs.replace(head, digest=digest, shape=shape)
     grant, ours = await _grant(parts, entry, head, request, found)

@@ -1,11 +1,12 @@
 """What users of other gateways reported of pass-through endpoints: one row a report."""
 
+import base64
 import json
 
 import pytest
 
 from services.edge.passthrough import record, spoken
-from tests.edge.passthrough.passthrough_kit import World
+from tests.edge.passthrough.passthrough_kit import KEY, WHO, World
 
 WORD = (record.SAID_BY_TARGET,)
 
@@ -86,3 +87,27 @@ async def test_proxies_before_us_are_told_not_to_collect_events(
     assert (answer.headers["x-accel-buffering"], answer.headers["cache-control"]) == ("no", cached)
     world.target.said_type = "application/json"
     assert "x-accel-buffering" not in (await world.ask("/their/said")).headers
+
+
+LANGFUSE = {"LANGFUSE_PUBLIC_KEY": "os.environ/SECRET", "LANGFUSE_SECRET_KEY": "b", "custom": "1"}
+
+
+@pytest.mark.parametrize("forward", [False, True])
+@pytest.mark.parametrize("parser", [None, "langfuse"])
+async def test_langfuses_clients_have_our_key_where_they_have_theirs(
+    world: World, parser: str | None, forward: bool
+) -> None:
+    world.endpoint(headers=LANGFUSE, custom_auth_parser=parser, forward_headers=forward)
+    pair = base64.b64encode(f"{KEY}:any".encode()).decode()
+    answer = await world.ask(key=None, Authorization=f"Basic {pair}")
+    if parser is None:
+        assert answer.status == 401 and not world.target.seen
+        return
+    assert answer.status == 200
+    (_, _, headers, _), *_ = world.target.seen
+    assert headers["authorization"] == f"Basic {base64.b64encode(b's3cret:b').decode()}" and headers["custom"] == "1"
+    assert pair not in str(headers) and not [name for name in headers if "langfuse" in name]
+    assert (await world.settled()).opened.caller == WHO
+    for wrong in ("Basic !!", "Basic " + base64.b64encode(b":x").decode(), f"Bearer {KEY[:-1]}"):
+        assert (await world.ask(key=None, Authorization=wrong)).status == 401
+    assert len(world.target.seen) == 1
