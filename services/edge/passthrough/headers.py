@@ -95,7 +95,7 @@ def to_target(entry: Entry, sent: Mapping[str, str], secret: str | None) -> list
         going.pop("authorization", None)
     if secret:
         going = {name: value for name, value in going.items() if secret not in value}
-    return [*((n, v) for n, v in going.items() if n not in own), *entry.headers.items()]
+    return [*as_meant((n, v) for n, v in going.items() if n not in own), *entry.headers.items()]
 
 
 def without_key(query: str, secret: str | None) -> str:
@@ -116,7 +116,7 @@ def to_client(answered: Iterable[tuple[str, str]]) -> str:
     What another gateway says of its call under a name that ours has too is passed on as its word
     (`llm_provider-x-litellm-...`), and proxies before us are told not to collect events.
     """
-    answered = [(name.lower(), value) for name, value in answered]
+    answered = [(name.lower(), value) for name, value in as_meant(answered)]
     named = _named_by(",".join(value for name, value in answered if name == "connection"))
     lines, said = "", dict(answered)
     for name, value in answered:
@@ -126,6 +126,20 @@ def to_client(answered: Iterable[tuple[str, str]]) -> str:
     if said.get("content-type", "").lower().startswith(_EVENTS):
         lines += "x-accel-buffering: no\r\n" + ("" if "cache-control" in said else "cache-control: no-cache\r\n")
     return lines
+
+
+def as_meant(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Headers whose bytes were read as Latin-1, as who sent them meant them: what goes on is
+    written in UTF-8, both ways.
+    """
+    return [(name, value if value.isascii() else _text(value)) for name, value in headers]
+
+
+def _text(value: str) -> str:
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _named_by(connection: str) -> frozenset[str]:

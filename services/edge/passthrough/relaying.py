@@ -194,7 +194,7 @@ class Relaying:
             if parts.forwards_trace:
                 sent += tracing.headers(self._head.traceparent, self._head.tracestate, record.id)
             if parts.forwards_headers:
-                sent += own_headers.forwarded(self._request.headers(), sent)
+                sent += passed.as_meant(own_headers.forwarded(self._request.headers(), sent))
             verify = target.origin.verify if target.origin is not None else None
             before = parts.clock.seconds()
             stream = parts.passthrough_outbound.stream(

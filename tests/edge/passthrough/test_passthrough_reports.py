@@ -1,12 +1,14 @@
 """What users of other gateways reported of pass-through endpoints: one row a report."""
 
 import base64
+import gzip
 import json
 
 import pytest
 
 from services.edge.passthrough import record, spoken
-from tests.edge.passthrough.passthrough_kit import KEY, WHO, World
+from tests.edge.fakes import until
+from tests.edge.passthrough.passthrough_kit import KEY, WHO, World, head
 
 WORD = (record.SAID_BY_TARGET,)
 
@@ -111,3 +113,56 @@ async def test_langfuses_clients_have_our_key_where_they_have_theirs(
     for wrong in ("Basic !!", "Basic " + base64.b64encode(b":x").decode(), f"Bearer {KEY[:-1]}"):
         assert (await world.ask(key=None, Authorization=wrong)).status == 401
     assert len(world.target.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "more", "said", "got"),
+    [
+        ("GET", 204, {}, b"", b""),
+        ("GET", 304, {"ETag": '"x"'}, b"", b""),
+        ("GET", 307, {"Location": "https://elsewhere/x"}, b"", b""),
+        ("GET", 200, {}, b"", b""),
+        ("HEAD", 200, {}, b"", b""),
+        ("GET", 200, {"Content-Encoding": "gzip"}, gzip.compress(b"packed"), gzip.compress(b"packed")),
+        ("GET", 200, {"X-Name": "café"}, b"x", b"x"),
+        ("DELETE", 410, {}, b"gone", b"gone"),
+    ],
+)
+async def test_whatever_a_target_answers_is_one_whole_answer(
+    world: World, method: str, status: int, more: dict[str, str], said: bytes, got: bytes
+) -> None:
+    """And the connection is good for the next request."""
+    world.target.said_status, world.target.said_more, world.target.said = status, more, said
+    world.endpoint(include_subpath=True)
+    async with await world.edge.connect() as caller:
+        for _ in range(2):
+            await caller.send(head("/their/said", method))
+            answer = await caller.head()
+            assert answer.status == status
+            if method != "HEAD" and status not in (204, 304):
+                if answer.headers.get("transfer-encoding") == "chunked":
+                    while piece := await caller.chunk():
+                        answer.body += piece
+                else:
+                    answer.body = await caller.reader.readexactly(int(answer.headers["content-length"]))
+            assert answer.body == got
+            for name, value in more.items():
+                assert answer.headers[name.lower()].encode("latin-1").decode() == value
+    await until(lambda: len(world.edge.settled()) == 2)
+
+
+@pytest.mark.parametrize("query", ["query=foo", "id=1&id=2&e=&u=%C3%A9%20x", "a=b=c&&d"])
+async def test_a_query_goes_on_byte_for_byte(world: World, query: str) -> None:
+    world.endpoint(methods=["GET"])
+    assert (await world.ask(f"/their?{query}", "GET")).status == 200
+    assert world.target.seen[-1][1] == f"/base?{query}"
+
+
+@pytest.mark.parametrize("sent", ["café ☕".encode(), "café".encode("latin-1")], ids=["UTF-8", "Latin-1"])
+async def test_letters_of_a_header_arrive_as_they_were_meant(world: World, sent: bytes) -> None:
+    world.endpoint(forward_headers=True, headers={"X-Own": "naïve"})
+    async with await world.edge.connect() as caller:
+        await caller.send(head("/their", "GET", X_Title="@").replace(b"@", sent))
+        assert (await caller.answer()).status == 200
+    headers = world.target.seen[-1][2]
+    assert headers["x-title"] in ("café ☕", "café") and headers["x-own"] == "naïve"
