@@ -8,7 +8,8 @@ a follower must not trust what it derived once that is long.
 Facts that were published as one atomic batch are applied together, so that whoever reads what is
 derived from them never sees half of a change: the broker commits a batch whole, but stores and
 delivers its messages one by one, the last with a mark. While `restore-control` writes history
-again, what stands in between is nobody's present: the feed isn't caught up until its last fact.
+again, what stands in between is nobody's present: the feed isn't caught up from the fact that says
+so until the one that says that the history is whole, whatever others write meanwhile.
 
 A stream that isn't the one we know (created at another time), or out of which somebody took
 messages, is begun again from its present state; whatever was derived from the old one is forgotten
@@ -41,8 +42,10 @@ LOOK_S = 1.0
 """Between two looks at the stream itself."""
 INACTIVE_S = 30
 """The server removes an abandoned consumer after this."""
+REBUILD = subjects.control("rebuild", "control")
+"""The subject of the facts that say so: the last one tells who begins later, too."""
 RESTORING = "Tollgate-Restoring"
-"""Header of a fact that was written again, and after which another follows."""
+"""Header of the fact on it after which history follows; the one without it ends that."""
 
 
 class Told(NamedTuple):
@@ -88,7 +91,7 @@ class ControlFeed:
         self._nothing_waits = False
         """In the stream, after the last message that came."""
         self._restoring = False
-        """Whether that one is followed by others that are written again."""
+        """Whether history is being written again."""
         self._known: StreamState | None = None
         """The stream as it was at the last look; None: begin from its present state."""
         self._losses = Losses()
@@ -255,7 +258,8 @@ class ControlFeed:
         self._held.append(Told(message.subject, message.data, stream_seq))
         self._held_batch = batch
         self._nothing_waits = position.num_pending == 0
-        self._restoring = RESTORING in headers
+        if message.subject == REBUILD:
+            self._restoring = RESTORING in headers
         if batch is None or "Nats-Batch-Commit" in headers:
             self._apply()
         await self._notify()

@@ -7,7 +7,8 @@ The log's chain is checked before anything is written. Facts get new sequences, 
 and keep their ids, so that the ledger knows them again. It may be stopped and run again: what is
 there isn't written twice. What was written since the stream was lost stands: of an entity with
 newer facts nothing old is restored, and both are counted. Services may run meanwhile: policy
-answers nobody from the first fact to the last, since a key that ended long ago is valid in between.
+answers nobody from the fact that says that history follows to the one that says that it is whole,
+since a key that ended long ago is valid in between.
 """
 
 import asyncio
@@ -22,13 +23,17 @@ import nats.errors
 from nats.aio.client import Client
 
 from services.policy import offline
+from services.policy.admin import TOLLGATE
 from services.policy.config import PolicySettings
 from services.policy.replica import read_fact
 from shared import history, settings, streams, subjects
 from shared.audit_chain import EMPTY, Entry, follows
+from shared.clock import unix_ms
 from shared.decoding import UNREADABLE
 from shared.entities.replay import KEPT_S
-from shared.feed import RESTORING
+from shared.facts import ControlFact, encode_control
+from shared.feed import REBUILD, RESTORING
+from shared.ids import new_id
 from shared.settings import SettingsError
 
 LINE_BYTES_MAX = 16 * 1024 * 1024
@@ -81,25 +86,28 @@ async def restore(client: Client, log: BinaryIO) -> Restored:
     in_log = {fact_id for entry in entries(log) if (fact_id := _fact_id(entry)) is not None}
     if not in_log:
         raise RestoreError("the log has no control facts")
-    last_seq, in_stream, newer = await _present(client, in_log)
-    written = present = outdated = unreadable = 0
-
-    def is_missing(entry: Entry) -> bool:
-        fact_id = _fact_id(entry)
-        return fact_id is not None and fact_id not in in_stream and entry.subject not in newer
-
-    last_n = max((entry.n for entry in entries(log) if is_missing(entry) and not _ends(entry)), default=0)
+    begun = False
+    there = await _present(client, in_log)
+    last_seq, written, present, outdated, unreadable = there.last_seq, 0, 0, 0, 0
     for entry in entries(log):
         fact_id = _fact_id(entry)
+        if entry.subject == REBUILD:
+            continue
+        if fact_id is not None and not begun and there.lacks(entry.subject, fact_id):
+            await _publish(client, *_said("begun"), there.last_seq, history_follows=True)
+            begun, there = True, await _present(client, in_log)
+            last_seq = there.last_seq
         if fact_id is None:
             unreadable += 1
-        elif fact_id in in_stream:
+        elif fact_id in there.ids:
             present += 1
-        elif entry.subject in newer:
+        elif entry.subject in there.newer:
             outdated += 1
         else:
-            last_seq = await _publish(client, entry, fact_id, last_seq, more=entry.n < last_n)
+            last_seq = await _publish(client, entry.subject, entry.message, fact_id, last_seq)
             written += 1
+    if begun or there.unfinished:
+        await _publish(client, *_said("ended"), last_seq)
     return Restored(written, present, outdated, unreadable)
 
 
@@ -126,52 +134,67 @@ def _fact_id(entry: Entry) -> str | None:
         return None
 
 
-def _ends(entry: Entry) -> bool:
-    """Whether the broker drops it after a while."""
-    return entry.subject.startswith(subjects.ENDING)
+class _There(NamedTuple):
+    """What the stream has."""
+
+    last_seq: int
+    ids: set[str]
+    """Of the log's facts."""
+    newer: set[str]
+    """Subjects of facts that the log hasn't."""
+    unfinished: bool
+    """Whether a run was stopped before its end."""
+
+    def lacks(self, subject: str, fact_id: str) -> bool:
+        return fact_id not in self.ids and subject not in self.newer
 
 
-async def _present(client: Client, in_log: set[str]) -> tuple[int, set[str], set[str]]:
-    """The stream's last sequence, the ids of the log's facts that it has, and the subjects of facts
-    that the log hasn't.
-    """
+async def _present(client: Client, in_log: set[str]) -> _There:
     ids: set[str] = set()
     newer: set[str] = set()
+    unfinished = False
     last_seq = (await streams.state(client, subjects.CONTROL_STREAM)).last_seq
     page = await history.read(client, 1)
     while page.messages:
         for stored in page.messages:
             last_seq = max(last_seq, stored.seq)
             try:
-                fact_id = read_fact(stored.subject, stored.data).id
+                fact = read_fact(stored.subject, stored.data)
             except UNREADABLE:
                 continue
-            if fact_id in in_log:
-                ids.add(fact_id)
+            if stored.subject == REBUILD:
+                unfinished = fact.action == "begun"
+            elif fact.id in in_log:
+                ids.add(fact.id)
             else:
                 newer.add(stored.subject)
         page = await history.read(client, page.messages[-1].seq + 1)
-    return last_seq, ids, newer
+    return _There(last_seq, ids, newer, unfinished)
 
 
-async def _publish(client: Client, entry: Entry, fact_id: str, last_seq: int, *, more: bool) -> int:
-    """Only if nobody has written since we looked. Returns its sequence.
-
-    Args:
-        more: another that lasts will follow. (What is last when those that end have ended says that
-            the history is whole.)
+def _said(action: str) -> tuple[str, bytes, str]:
+    """(subject, message, id) of the fact that history follows ("begun"), or that it is whole
+    ("ended").
     """
+    fact = ControlFact(new_id(), unix_ms(), "rebuild", "control", action, TOLLGATE, None, None)
+    return REBUILD, encode_control(fact), fact.id
+
+
+async def _publish(
+    client: Client, subject: str, message: bytes, fact_id: str, last_seq: int, *, history_follows: bool = False
+) -> int:
+    """Only if nobody has written since we looked. Returns its sequence."""
     headers = {
         "Nats-Msg-Id": fact_id,
         "Nats-Expected-Stream": subjects.CONTROL_STREAM,
         "Nats-Expected-Last-Sequence": str(last_seq),
     }
-    if more:
+    if history_follows:
         headers[RESTORING] = "1"
-    if _ends(entry):
+    if subject.startswith(subjects.ENDING):  # the broker drops it after a while
         headers["Nats-TTL"] = f"{KEPT_S}s"
-    answer = await client.request(entry.subject, entry.message, timeout=PUBLISH_TIMEOUT_S, headers=headers)
+    answer = await client.request(subject, message, timeout=PUBLISH_TIMEOUT_S, headers=headers)
     ack = streams.decode_ack(answer.data)
     if ack.error is not None or ack.seq <= last_seq:
-        raise RestoreError(f"entry {entry.n} was refused: somebody else writes, or the broker does. Run it again")
+        raise RestoreError("a fact was refused: somebody else writes, or the broker does. Run it again")
     return ack.seq

@@ -2,16 +2,18 @@
 
 import asyncio
 import io
+from typing import Any
 
 import msgspec
 import pytest
 from nats.aio.client import Client
 
+from services.policy import restore as run
 from services.policy.restore import Restored, RestoreError, restore
 from shared import streams, subjects
 from shared.audit_chain import EMPTY, Entry, link
-from shared.facts import Caller, ControlFact, encode_control
-from shared.feed import ControlFeed
+from shared.facts import Caller, ControlFact, decode_control, encode_control
+from shared.feed import REBUILD, ControlFeed
 
 
 def fact(number: int, team: str) -> tuple[str, bytes]:
@@ -39,7 +41,7 @@ async def stored(client: Client) -> list[tuple[str, bytes]]:
     js = client.jetstream()
     last = (await js.stream_info("CONTROL")).state.last_seq
     messages = [await js.get_msg("CONTROL", seq) for seq in range(1, last + 1)]
-    return [(message.subject or "", message.data or b"") for message in messages]
+    return [(message.subject or "", message.data or b"") for message in messages if message.subject != REBUILD]
 
 
 async def test_an_empty_stream_gets_every_readable_fact_in_order(client: Client) -> None:
@@ -62,13 +64,59 @@ async def test_a_history_that_ends_with_a_remembered_answer_is_whole_also_when_t
     facts = [fact(1, "a"), answer(2), fact(3, "a"), answer(4), answer(5)]
     assert await restore(client, io.BytesIO(b"".join(dump(facts)))) == Restored(5, 0, 0, 0)
     async with asyncio.timeout(10):
-        while (await streams.state(client, subjects.CONTROL_STREAM)).messages > 2:
+        while (await streams.state(client, subjects.CONTROL_STREAM)).messages > 4:
             await asyncio.sleep(0.02)
         follower = ControlFeed(client, lambda facts: None, on_reset=lambda: None)
         await follower.start()
         while not follower.caught_up:
             await asyncio.sleep(0.01)
     await follower.close()
+
+
+async def test_a_write_in_between_does_not_make_half_a_history_whole(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stops the run, and nobody is answered until another run has ended."""
+    follower = ControlFeed(client, lambda facts: None, on_reset=lambda: None)
+    await follower.start()
+    publish, stray = run._publish, fact(9, "stray")
+
+    async def beside(client: Client, subject: str, *rest: Any, **more: Any) -> int:
+        seq = await publish(client, subject, *rest, **more)
+        if subject == FACTS[0][0]:
+            monkeypatch.setattr(run, "_publish", publish)
+            await client.jetstream().publish(*stray)
+        return seq
+
+    monkeypatch.setattr(run, "_publish", beside)
+    with pytest.raises(RestoreError):
+        await restore(client, io.BytesIO(b"".join(dump(FACTS))))
+    assert await stored(client) == [FACTS[0], stray]
+    assert await follower.wait_for(3, 5_000) and not follower.caught_up
+    assert await restore(client, io.BytesIO(b"".join(dump(FACTS)))) == Restored(2, 1, 0, 1)
+    async with asyncio.timeout(10):
+        while not follower.caught_up:
+            await asyncio.sleep(0.01)
+    await follower.close()
+
+
+async def test_a_run_that_was_stopped_behind_its_last_fact_is_ended_by_the_next(client: Client) -> None:
+    subject, message, _ = run._said("begun")
+    await client.jetstream().publish(subject, message)
+    for each in (FACTS[0], FACTS[1], FACTS[3]):
+        await client.jetstream().publish(*each)
+    assert await restore(client, io.BytesIO(b"".join(dump(FACTS)))) == Restored(0, 3, 0, 1)
+    last = await client.jetstream().get_last_msg("CONTROL", REBUILD)
+    assert decode_control(last.data or b"").action == "ended"
+    before = (await streams.state(client, subjects.CONTROL_STREAM)).last_seq
+    await restore(client, io.BytesIO(b"".join(dump(FACTS))))
+    assert (await streams.state(client, subjects.CONTROL_STREAM)).last_seq == before, "nothing to do leaves nothing"
+
+
+async def test_what_an_earlier_run_said_of_itself_is_no_history(client: Client) -> None:
+    said = run._said("begun")
+    assert await restore(client, io.BytesIO(b"".join(dump([FACTS[0], said[:2], FACTS[1]])))) == Restored(2, 0, 0, 0)
+    assert await stored(client) == FACTS[:2]
 
 
 async def test_what_was_changed_since_stands(client: Client) -> None:
