@@ -21,13 +21,14 @@ import asyncpg
 import msgspec
 
 TABLES = (
-    "LiteLLM_BudgetTable", "LiteLLM_ModelTable", "LiteLLM_OrganizationMembership", "LiteLLM_TeamMembership", "LiteLLM_OrganizationTable",
-    "LiteLLM_TeamTable", "LiteLLM_ProjectTable", "LiteLLM_UserTable", "LiteLLM_EndUserTable", "LiteLLM_TagTable", "LiteLLM_VerificationToken",
-    "LiteLLM_DeprecatedVerificationToken", "LiteLLM_JWTKeyMapping", "LiteLLM_CredentialsTable", "LiteLLM_ProxyModelTable",
+    "LiteLLM_AccessGroupTable", "LiteLLM_BudgetTable", "LiteLLM_ModelTable", "LiteLLM_OrganizationMembership", "LiteLLM_TeamMembership",
+    "LiteLLM_OrganizationTable", "LiteLLM_TeamTable", "LiteLLM_ProjectTable", "LiteLLM_UserTable", "LiteLLM_EndUserTable", "LiteLLM_TagTable",
+    "LiteLLM_VerificationToken", "LiteLLM_DeprecatedVerificationToken", "LiteLLM_JWTKeyMapping", "LiteLLM_CredentialsTable",
+    "LiteLLM_ProxyModelTable",
 )  # fmt: skip
 """In this order: each after those it refers to."""
 OTHERS = (
-    "LiteLLM_AccessGroupTable", "LiteLLM_ObjectPermissionTable",
+    "LiteLLM_ObjectPermissionTable",
     "LiteLLM_GuardrailsTable", "LiteLLM_MCPServerTable", "LiteLLM_AgentsTable", "LiteLLM_PromptTable",
     "LiteLLM_Config", "LiteLLM_PolicyTable",
 )  # fmt: skip

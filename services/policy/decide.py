@@ -17,7 +17,7 @@ from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from services.policy.identity import tokens
 from services.policy.identity.principal import NotLetIn
-from services.policy.model_access import allows, key_allows
+from services.policy.model_access import allows, key_allows, lets
 from services.policy.rules import Who, first_refusal
 from shared import admission, errors, subjects
 from shared import routes as table
@@ -263,10 +263,8 @@ def _resolved(model: str, key: Key | None, team: Team | None) -> str:
     """A key's aliases, then its team's."""
     if key is not None:
         model = key.aliases.get(model, model)
-    if team is not None:
-        aliases = team.extra.get("model_aliases")
-        if aliases:
-            model = str(aliases.get(model, model))
+    if team is not None and (aliases := team.extra.get("model_aliases")):
+        model = str(aliases.get(model, model))
     return model
 
 
@@ -280,7 +278,9 @@ def _models(who: Who) -> list[str]:
         return bool(who.catalog.for_caller(who.catalog.candidates(name), who.caller))
 
     listed = [name for name in lists if "*" not in name and served(name)]
-    aliases = who.key.aliases if who.key is not None else {}
+    names = [*(who.key.aliases if who.key is not None else ())]
+    names += (who.team.extra.get("model_aliases") or ()) if who.team is not None else ()
+    aliases = {name: _resolved(name, who.key, who.team) for name in names}
     shown = (alias for alias in who.catalog.aliases if alias not in who.catalog.hidden and served(alias))
     named = (name for name in who.catalog.models if not who.catalog.owners or served(name))
     allowed = _allowed(who, list(dict.fromkeys((*named, *shown, *listed))))
@@ -294,7 +294,7 @@ def _allowed(who: Who, names: list[str]) -> list[str]:
     if who.key is not None:
         names = [name for name in names if key_allows(who.key, who.team, name, who.catalog)]
     if who.team is not None:
-        names = [name for name in names if allows(who.team.models, name, who.catalog)]
+        names = [name for name in names if lets(who.team, name, who.catalog)]
     elif who.user is not None:
-        names = [name for name in names if allows(who.user.models, name, who.catalog)]
+        names = [name for name in names if lets(who.user, name, who.catalog)]
     return names

@@ -43,7 +43,7 @@ class Directory:
         holds.
         """
         self._listed: dict[str, dict[str, Any]] = {**self.tables, "key": {}}
-        """What lists show: of keys those that don't stand for others."""
+        """What lists show: of keys those that don't stand for others, and are no sign-ins."""
         self._orders: dict[tuple[str, str], Order] = {}
         self._names: dict[tuple[str, str], Names] = {}
         self.watchers: list[Callable[[str, str], None]] = []
@@ -202,7 +202,9 @@ class Directory:
     def _relist(self, kind: str, entity_id: str, entity: Any) -> None:
         """Before the table changes."""
         listed = self._listed[kind]
-        shown = None if kind == "key" and entity is not None and entity.replaced_by is not None else entity
+        shown = entity
+        if kind == "key" and entity is not None and (entity.replaced_by is not None or entity.is_session):
+            shown = None
         kept: list[Order | Names] = [order for (of, _), order in self._orders.items() if of == kind]
         kept += [names for (of, _), names in self._names.items() if of == kind]
         old = listed.get(entity_id)

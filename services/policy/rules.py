@@ -9,7 +9,7 @@ import msgspec
 from services.policy import access, budgets, folding, routes
 from services.policy.budgets import GATEWAY, Over
 from services.policy.catalog import Catalog
-from services.policy.model_access import allows, key_allows
+from services.policy.model_access import allows, key_allows, lets
 from shared import admission, errors, subjects
 from shared.admission.predicates import CONFIG, REQUEST
 from shared.entities import Key, Organization, Project, Team, User
@@ -105,7 +105,7 @@ def _team(who: Who) -> Refusal | None:
 
 
 def _team_models(who: Who) -> Refusal | None:
-    if not who.route.model_from or who.team is None or allows(who.team.models, who.model, who.catalog):
+    if not who.route.model_from or who.team is None or lets(who.team, who.model, who.catalog):
         return None
     return errors.model_not_allowed(who.asked, "team")
 
@@ -116,7 +116,7 @@ def _organization_models(who: Who) -> Refusal | None:
     """
     if not who.route.model_from or who.organization is None:
         return None
-    if allows(who.organization.models, who.model, who.catalog):
+    if lets(who.organization, who.model, who.catalog):
         return None
     return errors.model_not_allowed(who.asked, "org")
 
@@ -127,7 +127,7 @@ def _project(who: Who) -> Refusal | None:
         return None
     if project is None or project.blocked:
         return errors.blocked_project(who.project_id)
-    if not who.route.model_from or allows(project.models, who.model, who.catalog):
+    if not who.route.model_from or lets(project, who.model, who.catalog):
         return None
     return errors.model_not_allowed(who.asked, "project")
 
@@ -136,7 +136,7 @@ def _user_models(who: Who) -> Refusal | None:
     """Only where there is no team: its keys are the team's."""
     if not who.route.model_from or who.team is not None or who.user is None:
         return None
-    return None if allows(who.user.models, who.model, who.catalog) else errors.model_not_allowed(who.asked, "user")
+    return None if lets(who.user, who.model, who.catalog) else errors.model_not_allowed(who.asked, "user")
 
 
 def _role(who: Who) -> Refusal | None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from services.policy.model_access import entries_of
+
 Strict = Callable[[Any, Any], bool]
 """(before, after) -> whether after is as strict."""
 
@@ -61,11 +63,12 @@ class Check(msgspec.Struct, frozen=True):
     as_strict: Strict
     makers: bool = False
     """Whether who made the entity may loosen it again: they could as well make another."""
-    column: bool = False
+    read: Callable[[Any], Any] | None = None
+    """None: it is kept in `extra`, or in `metadata`."""
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("models", _narrower, makers=True, column=True),
+    Check("models", _narrower, makers=True, read=entries_of),
     Check("allowed_ips", _narrower),
     Check("enforced_params", _wider),
     Check("guardrails", _wider),
@@ -99,8 +102,10 @@ def weakened(before: Any, after: Any, *, made_by_actor: bool = False) -> str | N
     for check in CHECKS:
         if check.makers and made_by_actor:
             continue
-        read = getattr if check.column else in_effect
-        if not check.as_strict(read(before, check.name), read(after, check.name)):
+        now, then = (
+            in_effect(each, check.name) if check.read is None else check.read(each) for each in (after, before)
+        )
+        if not check.as_strict(then, now):
             return check.name
     return None
 

@@ -63,6 +63,11 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
         return bool(self.extra.get(DELEGATED))
 
     @property
+    def is_session(self) -> bool:
+        """Of somebody who signed in to the admin page. Lists leave it out unless asked for."""
+        return readers.SESSION in self.metadata
+
+    @property
     def rotates(self) -> bool:
         """By itself."""
         return bool(self.extra.get("auto_rotate"))
@@ -131,7 +136,7 @@ KEY = EntityKind(
     ),
     indexes=(
         "team_id", "user_id", "replaced_by", "organization_id", "created_by", "blocked", "rotates", "budget_id", "project_id",
-        "agent_id", "access_group_ids",
+        "agent_id", "access_group_ids", "is_session",
     ),
     check=check_budgets,
 )  # fmt: skip

@@ -39,7 +39,7 @@ LIMITS: tuple[Field, ...] = (
     later("budget_limits", BUDGET_WINDOWS, empty=None),
     later("policies", readers.texts, empty=[]),
     later("prompts", readers.texts, in_metadata=True),
-    later("access_group_ids", readers.texts, empty=[]),
+    kept("access_group_ids", readers.texts, empty=[]),
     later("router_settings", readers.mapping, empty={}),
     later("object_permission", readers.mapping, empty=None),
     ours("object_permission_id"),

@@ -17,9 +17,12 @@ _KEY_FILTERS = tuple(
         "expires", "sort_by", "sort_order", "expand",
     )
 )  # fmt: skip
-_KEY_FLAGS = tuple(
-    Parameter(name, type="boolean")
-    for name in ("return_full_object", "include_team_keys", "include_created_by_keys", "substring_matching")
+_KEY_FLAGS = (
+    *(
+        Parameter(name, type="boolean")
+        for name in ("return_full_object", "include_team_keys", "include_created_by_keys", "substring_matching")
+    ),
+    Parameter("sessions", "Sign-ins to the admin page, which are left out otherwise", type="boolean"),
 )
 _ONE_KEY = body(None, key=STRING, key_alias=STRING)
 _ONE_TEAM = body(None, "team_id", team_id=STRING)

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.edge import configured
 from shared import addresses, errors, subjects
 from shared.addresses import behind_proxies, network
+from shared.config import ConfigError
+from shared.facts import Refused
 from shared.grant import Denial, Grant, Rules
 from shared.requests import DecideReply, DecideRequest
-from tests.edge.harness import Edge
+from tests.edge.harness import Edge, told
 
 
 def grants(edge: Edge, rules: Rules, customer: Any = None) -> list[DecideRequest]:
@@ -68,6 +71,21 @@ async def test_behind_a_trusted_proxy_the_clients_own_words_change_nothing() -> 
             assert (await chat(edge, lines)).status == status, lines
         edge.parts.proxies = ()
         assert (await chat(edge, b"X-Forwarded-For: 192.0.2.7\r\n")).status == 403, "nobody's header is believed"
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("full", "203.0.113.77"), ("short", "203.0.113.0"), ("none", None)])
+async def test_the_book_has_as_much_of_an_address_as_it_may_and_rules_see_all_of_it(
+    keep: str, kept: str | None
+) -> None:
+    async with Edge({"m": ["mock:x"]}, edge_requester_ip=keep) as edge:
+        grants(edge, Rules(allowed_ips=[["203.0.113.77"]]))
+        edge.parts.proxies = (network("127.0.0.0/8"),)
+        assert (await chat(edge, b"X-Forwarded-For: 203.0.113.77\r\n")).status == 200
+        opened, _ = await told(edge)
+        assert (await chat(edge, b"X-Forwarded-For: 203.0.113.78\r\n")).status == 403
+        refused = edge.facts()[-1]
+        assert isinstance(refused, Refused) and opened.requester_ip == kept
+        assert refused.requester_ip == (kept and kept.replace(".77", ".78"))
 
 
 async def test_the_page_s_demand_for_a_parameter() -> None:
@@ -128,6 +146,23 @@ async def test_many_customers_push_out_no_caller() -> None:
 )
 def test_the_address_behind_proxies(peer: str | None, header: str | None, client: str | None) -> None:
     assert behind_proxies(peer, header, (network("10.0.0.0/8"),)) == client
+
+
+@pytest.mark.parametrize(
+    ("general", "says"),
+    [
+        ({"use_x_forwarded_for": True}, "your load balancer or ingress"),
+        ({"use_x_forwarded_for": True, "trusted_proxy_ranges": []}, "use_x_forwarded_for needs"),
+        ({"trusted_proxy_ranges": "10.0.0.0/8"}, "must be a list"),
+        ({"use_x_forwarded_for": True, "trusted_proxy_ranges": ["10.0.0.0/99"]}, "trusted_proxy_ranges: "),
+    ],
+)
+def test_who_believes_headers_must_say_whose_at_the_start(general: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        configured.proxies(general)
+    trusted = {"use_x_forwarded_for": True, "trusted_proxy_ranges": ["10.0.0.0/8"]}
+    assert configured.proxies(trusted) == (network("10.0.0.0/8"),)
+    assert configured.proxies({**trusted, "use_x_forwarded_for": False}) == ()
 
 
 @given(

@@ -15,16 +15,18 @@ from services.edge.config import EdgeSettings
 from services.edge.stored import StoredModels, bodies, front
 from services.edge.upstream import Client, Deadlines, Origin, UpstreamError
 from services.policy.app import shown
+from services.policy.decide import MASTER
 from shared import config, errors, routes, subjects
 from shared.entities import Model
 from shared.errors import Refusal, RefusedError
 from shared.grant import Candidate, Denial, Grant
+from shared.ids import digest_key
 from shared.outbound import Guard
 from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest, ShownReply, ShownRequest
 from shared.routes import Match
 from tests.edge.fakes import Provider, always, response
 from tests.edge.harness import CALLER, Edge
-from tests.policy.world import CONFIG, MASTER_KEY, World
+from tests.policy.world import CONFIG, MASTER_KEY, World, secret
 
 SECRET = "sk-of-the-provider-0123456789"
 TEXT = CONFIG + "  store_model_in_db: true\n"
@@ -58,6 +60,10 @@ class Policy:
         return shown(self.world.directory, request, self.world.seq)
 
     def decide(self, request: DecideRequest) -> DecideReply:
+        if request.key_sha256 is None:
+            return DecideReply(Denial(errors.no_key(), self.world.seq, [], rule="credential"))
+        if request.key_sha256 == digest_key(MASTER_KEY):
+            return DecideReply(Grant(MASTER, request.route, request.model, self.world.seq, OF_MODELS))
         candidates = self.world.catalog.candidates(request.model)
         if request.model and not candidates:
             return DecideReply(
@@ -102,13 +108,36 @@ class Here:
         await self.stored.close()
         await self.edge.__aexit__()
 
-    async def manage(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+    async def manage(
+        self, method: str, path: str, body: dict[str, Any] | None = None, key: str | None = MASTER_KEY
+    ) -> tuple[int, Any]:
         async with await self.edge.connect() as caller:
             raw = json.dumps(body or {}).encode()
-            head = f"{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {MASTER_KEY}\r\ncontent-length: {len(raw)}\r\n\r\n"
+            said = "" if key is None else f"authorization: Bearer {key}\r\n"
+            head = f"{method} {path} HTTP/1.1\r\nhost: x\r\n{said}content-length: {len(raw)}\r\n\r\n"
             await caller.send(head.encode() + raw)
             answer = await caller.answer()
             return answer.status, json.loads(answer.body)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("key", "status"), [(None, 401), (secret("a"), 403)])
+async def test_nobody_but_admins_hears_what_is_wrong_with_a_model(tmp_path: Path, key: str | None, status: int) -> None:
+    """It tells which variables the environment has, and where addresses lead. Policy isn't asked:
+    the secrets aren't sealed yet."""
+    policy = Policy()
+    async with Here(policy, tmp_path) as here:
+        for method, path, field in (
+            ("POST", "/model/new", "litellm_params"),
+            ("POST", "/credentials", "credential_values"),
+        ):
+            for values in ({"model": "openai/x"}, {"model": "openai/x", "api_key": "os.environ/OPENAI_API_KEY"}):
+                sent = {"model_name": "n", "credential_name": "n", field: values}
+                assert (await here.manage(method, path, sent, key))[0] == status
+        assert policy.asked == []
+        assert (await here.manage("POST", "/model/new", {"model_name": "n", "litellm_params": {"model": "openai/x"}}))[
+            0
+        ] == 400
 
 
 HELLO = (

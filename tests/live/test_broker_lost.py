@@ -66,7 +66,7 @@ async def test_keys_and_calls_come_back(tmp_path: Path, http: aiohttp.ClientSess
         # The book follows the stream by milliseconds: what was made since is there to be compared
         # once the book has it.
         await eventually(again, lambda said: "0 control facts written, 6 were there" in said)
-        await eventually(lambda: audit_rows(http, suite), 5)
+        await eventually(lambda: audit_rows(http, suite), 7)  # with the two by which it says what it did
         env = commands_env(suite)
         verify = [sys.executable, "-m", "services.ledger", "verify"]
         assert (await asyncio.to_thread(subprocess.run, verify, cwd=ROOT, env=env)).returncode == 0

@@ -6,6 +6,7 @@ CREATE TABLE "LiteLLM_BudgetTable" (
     allowed_models text[] DEFAULT '{}', created_at timestamp(3) NOT NULL DEFAULT now(), created_by text, updated_at timestamp(3) NOT NULL DEFAULT now(),
     updated_by text
 );
+CREATE TABLE "LiteLLM_AccessGroupTable" (access_group_id text PRIMARY KEY, access_group_name text NOT NULL, access_model_names text[] DEFAULT '{}');
 CREATE TABLE "LiteLLM_ModelTable" (id serial PRIMARY KEY, aliases jsonb);
 CREATE TABLE "LiteLLM_OrganizationMembership" (
     user_id text, organization_id text, user_role text, spend double precision DEFAULT 0, budget_id text, PRIMARY KEY (user_id, organization_id)

@@ -153,7 +153,7 @@ SAMPLES: dict[str, Sample] = {
         {"team_id": "t", "user_id": MEMBER, "role": "admin"}, facts=[("team", "t", "updated")]
     ),
     "/team/member_delete": Sample(
-        {"team_id": "t", "user_id": MEMBER}, facts=[("team", "t", "updated"), ("user", MEMBER, "updated")]
+        {"team_id": "t", "user_id": MEMBER}, facts=[("user", MEMBER, "updated"), ("team", "t", "updated")]
     ),
     "/team/{team_id}/members/me": Sample(params={"team_id": "t"}),
     "/team/{team_id}/member/{user_id}/reset_spend": Sample(

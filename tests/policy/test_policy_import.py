@@ -66,6 +66,7 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ("LiteLLM_BudgetTable", {"budget_id": "b", "max_budget": 12.5, "budget_duration": "30d", "rpm_limit": 60}),
     ("LiteLLM_BudgetTable", {"budget_id": "bm", "max_budget": 1}),
     ("LiteLLM_ModelTable", {"id": 1, "aliases": '{"chat": "gpt"}'}),
+    ("LiteLLM_AccessGroupTable", {"access_group_id": "5-6", "access_group_name": "small", "access_model_names": ["mini"]}),
     ("LiteLLM_OrganizationMembership", {"user_id": "u", "organization_id": "o", "user_role": "org_admin"}),
     ("LiteLLM_TeamMembership", {"user_id": "u", "team_id": "t", "budget_id": "bm"}),
     ("LiteLLM_OrganizationTable", {"organization_id": "o", "organization_alias": "Org", "budget_id": "b", "models": ["gpt"], "spend": 3}),
@@ -99,6 +100,8 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
         "is_active": True, "description": None,
     }),
     ("LiteLLM_VerificationToken", {"token": digest_key(raw("ui")), "team_id": "litellm-dashboard"}),
+    ("LiteLLM_VerificationToken", {"token": digest_key(raw("grouped")), "access_group_ids": ["5-6"]}),
+    ("LiteLLM_VerificationToken", {"token": digest_key(raw("lost")), "access_group_ids": ["7-8"]}),
     ("LiteLLM_VerificationToken", {"token": "no-digest"}),
     ("LiteLLM_VerificationToken", {"token": digest_key(raw("e")), "aliases": '{"x": 1}'}),
     ("LiteLLM_VerificationToken", {"token": digest_key(raw("f")), "auto_rotate": True, "rotation_interval": "30d", "rotation_count": 2}),
@@ -201,6 +204,10 @@ async def test_everything_comes_over_and_every_key_works(
         ):
             denial = await one.decide(raw(name), min_seq=seq)
             assert isinstance(denial, Denial) and denial.refusal.code == code, (name, denial)
+        for name, refused in (("grouped", ["gpt"]), ("lost", ["mini", "gpt"])):
+            for asked in ("mini", "gpt"):
+                limited = await one.decide(raw(name), model=asked, min_seq=seq)
+                assert isinstance(limited, Denial) == (asked in refused), "its access groups limit it"
         grant = await one.decide(raw("a"), model="chat", min_seq=seq)
         assert isinstance(grant, Grant) and grant.tags == ["k", "team-tag"], "its team's alias, its tags and its team's"
         assert grant.caller.organization_id == "o" and [ref.name for ref in grant.guardrails] == ["banned_keywords"]

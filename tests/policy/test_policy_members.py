@@ -90,7 +90,7 @@ def test_who_leaves_a_team_leaves_their_keys_of_it_behind() -> None:
     w = world()
     w.call("/team/member_delete", {"team_id": "t", "user_id": "member"}, actor=BOSS)
     assert [(f.kind, f.action) for f in w.facts] == [
-        ("key", "deleted"), ("alias", "deleted"), ("team", "updated"), ("user", "updated"),
+        ("key", "deleted"), ("alias", "deleted"), ("user", "updated"), ("team", "updated"),
     ]  # fmt: skip
     assert w.decide(secret("in"), model="gpt").refusal.code == "unknown_key"
     for name in ("personal", "bosses"):

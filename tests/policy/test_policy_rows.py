@@ -118,8 +118,8 @@ general_settings: {master_key: sk-master-of-this-world}
 FILTERS = [
     ("/key/list", {"project_id": "p"}, "keys", ["a"]),
     ("/key/list", {"agent_id": "g"}, "keys", ["b"]),
-    ("/key/list", {"access_group_id": "ag"}, "keys", ["b"]),
-    ("/key/list", {"access_group_id": "ag", "project_id": "p"}, "keys", []),
+    ("/key/list", {"access_group_id": "cheap"}, "keys", ["b"]),
+    ("/key/list", {"access_group_id": "cheap", "project_id": "p"}, "keys", []),
     ("/user/list", {"team": "t"}, "users", ["u"]),
     ("/user/list", {"search": "LICE"}, "users", ["u"]),
     ("/user/list", {"search": "v"}, "users", ["v"]),
@@ -154,7 +154,7 @@ def test_a_list_shows_what_was_asked_for_and_no_more(
     w.call("/organization/member_add", {"organization_id": "o", "member": {"user_email": "b@x.z", "role": "org_admin"}})
     w.call("/project/new", {"project_id": "p", "team_id": "t"})
     w.call("/key/generate", {**minted("a"), "team_id": "t", "project_id": "p"})
-    w.call("/key/generate", {**minted("b"), "agent_id": "g", "access_group_ids": ["ag"]})
+    w.call("/key/generate", {**minted("b"), "agent_id": "g", "access_group_ids": ["cheap"]})
     found = w.call(route, query=query)
     rows = found[field] if field else found
     ids = {"keys": "token", "users": "user_id", "teams": "team_id", "": "organization_id"}.get(field, field)

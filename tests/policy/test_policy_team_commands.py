@@ -56,7 +56,9 @@ def test_team_update_block_and_info() -> None:
     assert world.call("/team/block", {"team_id": "t"})["blocked"] is True
     assert world.decide(secret("a"), model="mini").refusal.code == "blocked_team"
     assert world.call("/team/unblock", {"team_id": "t"})["blocked"] is False
-    assert [f.action for f in world.facts] == ["updated", "blocked", "unblocked"]
+    assert [(f.kind, f.action) for f in world.facts] == [
+        ("user", "created"), ("team", "updated"), ("team", "blocked"), ("team", "unblocked"),
+    ]  # fmt: skip
     info = world.call("/team/info", query={"team_id": "t"})
     assert info["team_id"] == "t" and info["team_info"]["models"] == ["mini"] and len(info["keys"]) == 2
     own = world.call("/team/info", actor=Caller(key_sha256=A, team_id="t"))

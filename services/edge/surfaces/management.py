@@ -15,10 +15,12 @@ from services.edge import answers, hub_health, reading
 from services.edge.config import EdgeSettings
 from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
+from services.edge.reading import Head
 from services.edge.stored import bodies
-from shared import bus, errors, subjects
+from shared import admission, bus, errors, subjects
 from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
+from shared.grant import Ask
 from shared.ids import abbreviate_key, digest_key, new_virtual_key
 from shared.requests import AdminReply, AdminRequest
 from shared.routes import Match, Route
@@ -50,6 +52,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     said = parts.tokens.claims(head.digest)
     body = await _body(request, settings)
     if route.seals:
+        await _need_admin(parts, head, route)
         body = bodies.sealed(parts.stored, match, body)
     query = _query(request.query)
     for name, value in query.items():
@@ -92,6 +95,18 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
         echo[digest_key(plaintext)] = plaintext
     answer = _show(reply.body, echo) if reply.status < 400 else reply.body
     return answers.own(answer, reply.status, _lines(reply.headers))
+
+
+async def _need_admin(parts: Parts, head: Head, route: Route) -> None:
+    """What is wrong with a model or a credential tells what stands in our environment, and where
+    addresses lead: nobody else hears of it, strangers least of all. Raises RefusedError.
+    """
+    decision = await parts.grants.decide(head.digest, head.shape, route.name, "")
+    refusal = admission.admit(decision, Ask([], {}, head.ip), parts.clock.unix_ms())
+    if refusal is None and decision.caller.role != "proxy_admin":
+        refusal = errors.not_yours("Only proxy admins may change models and credentials")
+    if refusal is not None:
+        raise RefusedError(refusal)
 
 
 async def ask(parts: Parts, question: AdminRequest, route: Route, plaintext: str | None) -> AdminReply:

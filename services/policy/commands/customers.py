@@ -41,10 +41,10 @@ def _merge(call: Call, customer: Customer, before: Customer | None) -> Plan:
         fields.refuse("budget_id", "and max_budget can't both be set")
     made = CUSTOMER.merge(customer, call.body)
     after = generic.stamped(call, made.entity)
-    keys.check_models(call, customer.models, after.models)
+    keys.check_names(call, customer.models, after.models)
     budgets.check(call, customer, after)
     if after.default_model is not None and after.default_model != customer.default_model:
-        keys.check_models(call, [], [after.default_model], "default_model")
+        keys.check_names(call, [], [after.default_model], "default_model")
     CUSTOMER.check_size(after)
     row = show(call, after, spend=None if before is not None else 0.0)
     changes = [change(call.directory, CUSTOMER, "created" if before is None else "updated", before, after)]

@@ -100,6 +100,8 @@ class _Filter(msgspec.Struct, frozen=True):
     status: set[str]
     created_by: bool
     of_teams: bool
+    sessions: bool
+    """Sign-ins to the admin page, which otherwise aren't shown."""
 
 
 def list_keys(call: Call) -> Plan:
@@ -126,7 +128,7 @@ def _shown(call: Call, key: Key, *, with_user: bool) -> dict[str, Any]:
     row = KEY.row(key, spend=None)
     if with_user:
         user = None if key.user_id is None else call.directory.users.get(key.user_id)
-        row["user"] = None if user is None else users.shown(call, user)[0]
+        row["user"] = None if user is None else users.shown(call, user, named=not rights.administers_key(call, key))[0]
     return row
 
 
@@ -150,7 +152,7 @@ class _OfStatus(Sequence[Key]):
 
     def __init__(self, every: Sequence[Key], directory: Directory, wanted: set[str], now_ms: int) -> None:
         self._every, self._wanted, self._now_ms = every, wanted, now_ms
-        blocked: list[Key] = [key for key in directory.find("key", "blocked", "True") if key.replaced_by is None]
+        blocked = [key for key in directory.find("key", "blocked", "True") if listed(key)]
         over = len(directory.order("key", "expires_at_ms").before(now_ms + 1))
         revoked = len(blocked)
         expired = over - sum(status(key, now_ms, blocked=False) == "expired" for key in blocked)
@@ -172,6 +174,11 @@ class _OfStatus(Sequence[Key]):
                         found.append(key)
                     at += 1
         return found
+
+
+def listed(key: Key) -> bool:
+    """Whether lists show it: it doesn't stand for another one, and is no sign-in."""
+    return key.replaced_by is None and not key.is_session
 
 
 SCANNED = 1_000
@@ -234,6 +241,7 @@ def _filter(query: dict[str, str]) -> _Filter:
         status=wanted,
         created_by=generic.truth(query, "include_created_by_keys"),
         of_teams=generic.truth(query, "include_team_keys"),
+        sessions=generic.truth(query, "sessions"),
     )
 
 
@@ -257,6 +265,8 @@ def _candidates(call: Call, wanted: "_Filter") -> Iterable[Key] | None:
         return min(narrow, key=len)
     if not call.sees_all:
         return _own(call, created_by=wanted.created_by, of_teams=wanted.of_teams)
+    if wanted.sessions:
+        return directory.find("key", "is_session", "True")
     return directory.containing("key", "key_alias", wanted.alias) if wanted.alias else None
 
 
@@ -283,8 +293,8 @@ def _own(call: Call, *, created_by: bool, of_teams: bool) -> Iterable[Key]:
 
 
 def _matches(call: Call, wanted: _Filter, key: Key) -> bool:
-    if key.replaced_by is not None:
-        return False  # it stands for another one
+    if key.replaced_by is not None or key.is_session != wanted.sessions:
+        return False
     if not call.sees_all and not _visible(call, wanted, key):
         return False
     if not all(_is(key, attribute, value) for attribute, value in wanted.equal.items()):

@@ -12,7 +12,7 @@ import msgspec
 
 from services.policy import rights
 from services.policy.commands import aliases, budgets, generic, key_defaults, rotation_times
-from services.policy.model_access import unknown_entry
+from services.policy.model_access import GROUPS, unknown_entry
 from services.policy.plan import Call, Change, Plan, Spent, change
 from shared import errors
 from shared.entities import KEY, Key, Project, callbacks
@@ -331,7 +331,7 @@ def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
             after = msgspec.structs.replace(after, allowed_routes=KEY_TYPES[key_type])
     if after.team_id is not None and after.team_id != key.team_id:
         _check_team(call, after.team_id)
-    check_models(call, key.models, after.models)
+    check_models(call, key, after)
     project_id = after.extra.get("project_id")
     if project_id is not None and (project_id, after.team_id) != (key.extra.get("project_id"), key.team_id):
         project: Project | None = call.directory.tables["project"].get(project_id)
@@ -350,8 +350,10 @@ def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
         after = msgspec.structs.replace(_with_spend(call, after, spend), extra=extra)
     after = rotation_times.planned(call, key, after)
     service_account = key.metadata.get("service_account_id")
-    if service_account is not None and after.metadata.get("service_account_id") != service_account:
-        fields.refuse("metadata", "service_account_id can't be changed once it is set")
+    if service_account is not None:
+        after = msgspec.structs.replace(after, metadata={"service_account_id": service_account, **after.metadata})
+        if after.metadata["service_account_id"] != service_account:
+            fields.refuse("metadata", "service_account_id can't be changed once it is set")
     after = msgspec.structs.replace(after, expires_at_ms=_expiry(call, key, body))
     after = generic.stamped(call, after)
     KEY.check_size(after)
@@ -369,7 +371,15 @@ def _check_team(call: Call, team_id: str) -> None:
         raise RefusedError(errors.not_yours("User can only create keys for themselves, or for a team that lets them."))
 
 
-def check_models(call: Call, before: list[str], after: list[str], field: str = "models") -> None:
+def check_models(call: Call, before: Any, after: Any) -> None:
+    """Of whoever has `models` and access groups: those that are new."""
+    check_names(call, before.models, after.models)
+    for group in after.extra.get(GROUPS) or ():
+        if group not in (before.extra.get(GROUPS) or ()) and group not in call.catalog.access_groups:
+            fields.refuse(GROUPS, f"holds {group[:128]!r}, which no access group is called (/access_group/list)")
+
+
+def check_names(call: Call, before: list[str], after: list[str], field: str = "models") -> None:
     """Names that nobody serves are refused when they are new: mostly they are misspelt."""
     for entry in after:
         if entry not in before and unknown_entry(entry, call.catalog):

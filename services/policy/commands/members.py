@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from services.policy import user_defaults
 from services.policy.commands import generic, keys, teams, users
-from services.policy.plan import Call, Change, Plan, Spent, change
+from services.policy.commands.membership import OFFSET, left, user_of
+from services.policy.plan import Call, Plan, Spent, change
 from shared import errors
-from shared.entities import TEAM, USER, Key, Team, User
+from shared.entities import TEAM, Key, Team
 from shared.entities import readers as fields
 from shared.entities.kind import usd
 from shared.entities.team import MEMBER_LIMITS, own_limits
@@ -44,7 +44,7 @@ def add_all(call: Call, wanted: list[Any]) -> Plan:
     members, changes, noted = list(team.members_with_roles), [], []
     for each in wanted:
         member = fields.member("member", each)
-        user, change_ = _user_of(call, member, team)
+        user, change_ = user_of(call, member, team)
         member["user_id"] = user.user_id
         if any(known.get("user_id") == user.user_id for known in members):
             raise RefusedError(errors.bad_request(f"User={user.user_id} already in team", "member"))
@@ -89,16 +89,8 @@ def delete(call: Call) -> Plan:
     after = _with(
         call, msgspec.structs.replace(team, **lists), [each for each in team.members_with_roles if each is not found]
     )
-    theirs = [] if user_id is None else call.directory.find("key", "user_id", user_id)
-    of_team = [key for key in theirs if key.team_id == team.team_id]
-    gone = keys.deletions(call, of_team)
-    if len(gone) > CHANGES_MAX:
-        fields.refuse("user_id", f"has more than {CHANGES_MAX} keys and names in this team: delete some first")
-    changes = [*gone.values(), change(call.directory, TEAM, "updated", team, after)]
-    user = call.directory.users.get(user_id) if user_id is not None else None
-    if user is not None and team.team_id in user.teams:
-        left = msgspec.structs.replace(user, teams=[t for t in user.teams if t != team.team_id])
-        changes.append(change(call.directory, USER, "updated", user, generic.stamped(call, left)))
+    follows = [] if user_id is None else left(call, team, user_id)
+    changes = [*follows, change(call.directory, TEAM, "updated", team, after)]
     return teams.answered(after, changes)
 
 
@@ -170,12 +162,6 @@ def reset_budget(call: Call) -> Plan:
     return Plan(answer, [change(call.directory, TEAM, "updated", team, after)])
 
 
-OFFSET = "spend_offset_picousd"
-"""Of a member: added to what their keys in the team spent, since somebody set that."""
-CHANGES_MAX = 450
-"""That one call makes: they land in one batch."""
-
-
 def _of_path(call: Call) -> tuple[Team, dict[str, Any]]:
     team = teams.named_team(call)
     teams.need(call, team)
@@ -213,26 +199,6 @@ def _find(call: Call, team: Team) -> dict[str, Any]:
                 return member
         raise RefusedError(errors.entity_not_found(f"{name}={value} is not in this team", name))
     return fields.refuse("user_id", "or user_email must name the member")
-
-
-def _user_of(call: Call, member: dict[str, Any], team: Team) -> tuple[User, Change]:
-    """The member as a user, and the change that notes the team with them: also where they list it
-    already. Then they have just left it, and the fact that says so is still on its way here: this
-    one mustn't land after it.
-    """
-    user_id, email = member.get("user_id"), member.get("user_email")
-    before = call.directory.users.get(user_id) if user_id is not None else None
-    if before is None and user_id is None:
-        before = call.directory.user_of(str(email))
-    user = before or _new(call, user_id or call.new_id(), email)
-    listed = list(dict.fromkeys([*user.teams, team.team_id]))
-    after = generic.stamped(call, msgspec.structs.replace(user, teams=listed))
-    return user, change(call.directory, USER, "created" if before is None else "updated", before, after)
-
-
-def _new(call: Call, user_id: str, email: str | None) -> User:
-    user = User(user_id=user_id, created_at_ms=call.now_ms)
-    return USER.merge(user, user_defaults.completed(call.catalog, {"user_email": email})).entity
 
 
 def _with(call: Call, team: Team, members: list[dict[str, Any]]) -> Team:

@@ -8,7 +8,7 @@ from typing import Any
 from services.policy import rights
 from services.policy.commands import generic, teams
 from services.policy.commands.stored_models import masked
-from services.policy.model_access import allows, key_allows
+from services.policy.model_access import key_allows, lets
 from services.policy.plan import Call, Plan
 from shared import errors
 from shared.config.stored import MASK, is_secret
@@ -66,7 +66,7 @@ def _team(call: Call) -> Team | None:
 def _is_of(call: Call, team: Team, row: dict[str, Any]) -> bool:
     """Whether the team's keys may use it."""
     owner = call.catalog.owners.get(row["model_info"]["id"])
-    return owner == team.team_id if owner else allows(team.models, row["model_name"], call.catalog)
+    return owner == team.team_id if owner else lets(team, row["model_name"], call.catalog)
 
 
 SORTABLE = {"model_name": "", "created_at": "model_info", "updated_at": "model_info"}
@@ -128,7 +128,7 @@ def _names(call: Call) -> list[str]:
     if key is not None:
         names = [name for name in names if key_allows(key, team, name, call.catalog)]
     if team is not None:
-        names = [name for name in names if allows(team.models, name, call.catalog)]
+        names = [name for name in names if lets(team, name, call.catalog)]
     return [name for name in names if _candidates(call, name)] if call.catalog.owners else names
 
 

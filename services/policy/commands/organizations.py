@@ -147,7 +147,7 @@ def _save(call: Call, kind: Any, entity: Any, before: Any) -> Plan:
     after = generic.stamped(call, made.entity)
     if before is None and after.created_by is None:
         after = msgspec.structs.replace(after, created_by=call.actor.user_id)
-    keys.check_models(call, entity.models, after.models)
+    keys.check_models(call, entity, after)
     budgets.check(call, entity, after)
     team_id = getattr(after, "team_id", None)
     known = team_id in (None, getattr(entity, "team_id", None)) or team_id in call.directory.teams

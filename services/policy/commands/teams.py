@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from services.policy import relations, rights
-from services.policy.commands import generic, keys
+from services.policy.commands import generic, keys, membership
 from services.policy.plan import Call, Change, Plan, Spent, change
 from shared import errors
 from shared.entities import KEY, TEAM, USER, Key, Team
@@ -34,15 +34,18 @@ def new(call: Call) -> Plan:
     team = made.entity
     need(call, team)
     rights.check_change(call, TEAM.empty, team, administers=True, made_by_actor=True)
+    team, follows = membership.followed(call, Team(team_id=team_id), team)
     creator = call.actor.user_id
     stays_out = call.is_admin and call.catalog.general.get("disable_auto_add_proxy_admin_to_teams") is True
     if creator is not None and not stays_out and team.role_of(creator) is None:
         roles = [*team.members_with_roles, {"role": "admin", "user_id": creator}]
         team = msgspec.structs.replace(team, members_with_roles=roles)
+        if creator in call.directory.users:
+            follows.append(membership.user_of(call, {"user_id": creator}, team)[1])
     # A key made for a team of this name while that was being deleted must not come back to life
     # with it.
     leftovers = keys.deletions(call, call.directory.team_keys(team_id))
-    changes = [*leftovers.values(), change(call.directory, TEAM, "created", None, team)]
+    changes = [*leftovers.values(), *follows, change(call.directory, TEAM, "created", None, team)]
     return Plan(TEAM.row(team, spend=0.0), changes, made.unknown, made.not_enforced)
 
 
@@ -62,8 +65,10 @@ def update(call: Call) -> Plan:
     rights.check_organization(call, team.organization_id, after.organization_id)
     if team.blocked and not after.blocked and not (administers or call.is_admin):
         raise RefusedError(errors.for_admins("blocked"))
+    after, follows = membership.followed(call, team, after)
+    TEAM.check_size(after)
     row = TEAM.row(after, spend=None)
-    changes = [change(call.directory, TEAM, "updated", team, after)]
+    changes = [*follows, change(call.directory, TEAM, "updated", team, after)]
     answer = {"team_id": team.team_id, "data": row}
     return Plan(answer, changes, made.unknown, made.not_enforced, [spent(after, row)])
 
@@ -244,7 +249,7 @@ def _set_models(call: Call, *, add: bool) -> Plan:
     need(call, team)
     names = generic.names(call, "models", fields.TEXTS_MAX)
     if add:
-        keys.check_models(call, team.models, names)
+        keys.check_names(call, team.models, names)
         models = list(dict.fromkeys((*team.models, *names)))
         if not team.models:
             fields.refuse("models", "can't be added: a team without a list may use all models already")
@@ -312,7 +317,7 @@ NO_TEAM = "You are not allowed to access this team's info."
 def _merged(call: Call, team: Team) -> Merged[Team]:
     made = TEAM.merge(team, call.body)
     after: Any = generic.stamped(call, made.entity)
-    keys.check_models(call, team.models, after.models)
+    keys.check_models(call, team, after)
     generic.check_organization(call, team, after)
     generic.check_guardrails(call, team, after)
     TEAM.check_size(after)

@@ -9,7 +9,7 @@ from services.policy.commands import generic, invitations, key_defaults, keys
 from services.policy.commands.keys import spent
 from services.policy.plan import Call, Change, Plan, Spent, change
 from shared import errors
-from shared.entities import KEY, ORGANIZATION, TEAM, USER, Organization, Team, User, same_email
+from shared.entities import KEY, ORGANIZATION, TEAM, USER, Key, Organization, Team, User, same_email
 from shared.entities import readers as fields
 from shared.errors import RefusedError
 
@@ -42,8 +42,8 @@ _KEYS_ALONE = frozenset(
     {"aliases", "allowed_cache_controls", "blocked", "budget_fallbacks", "config", "guardrails", "mcp_rpm_limit", "permissions",
      "tag_rpm_limit", "team_id"}
 )  # fmt: skip
-"""Of /user/new's fields those that say nothing of the user, only of the key that is made with it.
-For proxy admins."""
+"""Of /user/new's fields those that say nothing of the user, only of the key that is made with
+it."""
 _OF_THE_KEY = _KEYS_ALONE | {"key_alias", "duration", "models"}
 
 
@@ -54,13 +54,10 @@ def new(call: Call) -> Plan:
     user_id = fields.text("user_id", body.get("user_id")) or call.new_id()
     if user_id in call.directory.users:
         raise RefusedError(errors.bad_request(f"User with user_id {user_id} already exists", "user_id"))
-    for name in _KEYS_ALONE:
-        if body.get(name) is not None and not call.is_admin:
-            raise RefusedError(errors.for_admins(name))
     of_user = {name: value for name, value in body.items() if name not in _KEYS_ALONE}
     made = USER.merge(User(user_id=user_id, created_at_ms=call.now_ms), user_defaults.completed(call.catalog, of_user))
     _check_email(call, made.entity, None)
-    keys.check_models(call, [], made.entity.models)
+    keys.check_models(call, USER.empty, made.entity)
     teams = _team_changes(call, user_id, body)
     if body.get("teams") is None:
         teams += _default_teams(call, user_id)
@@ -75,6 +72,7 @@ def new(call: Call) -> Plan:
         sent = {name: value for name, value in body.items() if name in _OF_THE_KEY}
         key = msgspec.structs.replace(key, user_id=user_id)
         key = keys.held(call, keys.merged(call, key, key_defaults.completed(call, sent)).entity)
+        rights.check_change(call, KEY.empty, key, administers=True, made_by_actor=True)
         changes += keys.creation(call, key)
         of_key = KEY.row(key)
         row |= {
@@ -118,7 +116,7 @@ def update(call: Call) -> Plan:
     _refuse_password(call.body)
     made = USER.merge(user, call.body)
     _check_email(call, made.entity, user)
-    keys.check_models(call, user.models, made.entity.models)
+    keys.check_models(call, user, made.entity)
     after = generic.stamped(call, made.entity)
     USER.check_size(after)
     row = USER.row(after, spend=None)
@@ -159,12 +157,10 @@ def delete(call: Call) -> Plan:
 
 
 def info(call: Call) -> Plan:
-    user_id = call.query.get("user_id") or call.actor.user_id
-    if not user_id:
-        fields.refuse("user_id", "must name the user")
+    user_id = _asked(call)
     _need(call, user_id)
     user = call.directory.users.get(user_id)
-    found = [k for k in call.directory.find("key", "user_id", user_id) if k.replaced_by is None][:KEYS_SHOWN_MAX]
+    found = _keys(call, user_id)[:KEYS_SHOWN_MAX]
     if user is None and not found:
         raise RefusedError(errors.entity_not_found(f"User not found, passed user_id={user_id[:256]}", "user_id"))
     row, of_user = shown(call, user or User(user_id=user_id))
@@ -194,13 +190,19 @@ def _teams(call: Call, user_id: str) -> list[Team]:
     return [team for team in teams if rights.may_touch_team(call, team, "/team/info")]
 
 
-def shown(call: Call, user: User, **more: Any) -> tuple[dict[str, Any], list[Spent]]:
+def shown(call: Call, user: User, *, named: bool = False, **more: Any) -> tuple[dict[str, Any], list[Spent]]:
     """(row, what its spend is to be filled from): whole for the user and those who see everything.
     Who administers an organisation or a team can make anybody a member: they learn who it is, and
-    which of their own teams they are in."""
+    which of their own teams they are in.
+
+    Args:
+        named: by id and name alone, as a colleague.
+    """
     if _knows(call, user.user_id):
         row = USER.row(user, spend=None, **more)
         return row, [Spent(row, "user", [user.user_id])]
+    if named:
+        return USER.row(User(user_id=user.user_id, user_alias=user.user_alias), spend=None), []
     known = User(
         user_id=user.user_id,
         user_email=user.user_email,
@@ -215,9 +217,7 @@ def shown(call: Call, user: User, **more: Any) -> tuple[dict[str, Any], list[Spe
 
 def info_v2(call: Call) -> Plan:
     """/v2/user/info: the user alone, and how many keys and teams they have."""
-    user_id = call.query.get("user_id") or call.actor.user_id
-    if not user_id:
-        fields.refuse("user_id", "must name the user")
+    user_id = _asked(call)
     _need(call, user_id)
     user = _of_id(call, user_id)
     row, of_user = shown(call, user, key_count=key_count(call, user))
@@ -225,7 +225,24 @@ def info_v2(call: Call) -> Plan:
 
 
 def key_count(call: Call, user: User) -> int:
-    return len(call.directory.find("key", "user_id", user.user_id))
+    return len(_keys(call, user.user_id))
+
+
+def _keys(call: Call, user_id: str) -> list[Key]:
+    """Without sign-ins, and old secrets in their grace period."""
+    theirs: list[Key] = call.directory.find("key", "user_id", user_id)
+    return [key for key in theirs if key.replaced_by is None and not key.is_session]
+
+
+def _asked(call: Call) -> str:
+    """Ids are addresses, often: a `+` that came unquoted, as a space, is one where that is
+    somebody.
+    """
+    user_id = call.query.get("user_id") or call.actor.user_id
+    if not user_id:
+        fields.refuse("user_id", "must name the user")
+    plus = user_id.replace(" ", "+")
+    return plus if plus in call.directory.users and user_id not in call.directory.users else user_id
 
 
 def available_roles(call: Call) -> Plan:

@@ -9,7 +9,7 @@ from services.policy.directory import Directory
 from services.policy.identity import own
 from services.policy.identity.claims import resolve
 from services.policy.identity.principal import Known, NotLetIn, Principal, Question, Upsert
-from services.policy.model_access import allows
+from services.policy.model_access import lets
 from shared import errors
 from shared.entities import USER
 from shared.identity import own as identities
@@ -65,5 +65,5 @@ def _known(directory: Directory, catalog: Catalog) -> Known:
             ),
             None,
         ),
-        may_use=lambda team, model: allows(team.models, model, catalog),
+        may_use=lambda team, model: lets(team, model, catalog),
     )

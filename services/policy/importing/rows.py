@@ -15,6 +15,7 @@ import msgspec
 
 from services.policy.importing import stored
 from services.policy.importing.secrets import Secrets
+from services.policy.model_access import GROUPS, NO_MODELS
 from shared import errors
 from shared.entities import (
     BUDGET,
@@ -78,10 +79,14 @@ class Source:
         """`model_id` of a team → its model aliases."""
         self.organization_members: dict[str, list[Row]] = {}
         self.team_members: dict[tuple[str, str], Row] = {}
+        self.groups: dict[str, list[str]] = {}
+        """Access group → its models."""
 
     def keep(self, table: str, row: Row) -> bool:
         """Whether the row is of a table that only others refer to."""
         match table:
+            case "LiteLLM_AccessGroupTable":
+                self.groups[str(row.get("access_group_id"))] = stored.texts_of(row.get("access_model_names"))
             case "LiteLLM_BudgetTable":
                 self.budgets[str(row.get("budget_id"))] = row
                 return False  # it is an entity besides
@@ -100,7 +105,16 @@ def read(source: Source, table: str, row: Row, now_ms: int) -> Found:
     """Raises RefusedError naming the field for a row that can't be kept; KeyError for a table
     nobody reads.
     """
-    return READERS[table](source, row, now_ms)
+    ids = stored.texts_of(row.get(GROUPS))
+    if not ids:
+        return READERS[table](source, row, now_ms)
+    known = [each for each in ids if each in source.groups]
+    models = [*stored.texts_of(row.get("models")), *(name for each in known for name in source.groups[each])]
+    gone = [each for each in ids if each not in source.groups]  # which keep the row from allowing everything
+    stands = {"models": list(dict.fromkeys(models)) or [NO_MODELS], GROUPS: gone}
+    found = READERS[table](source, {**row, **stands}, now_ms)
+    text = "what is in its access groups stands in its models: groups of the gateway are what deployments say"
+    return msgspec.structs.replace(found, remarks=[*found.remarks, text])
 
 
 def _budget(source: Source, row: Row, now_ms: int) -> Found:

@@ -40,6 +40,8 @@ async def show(look: Look) -> Shown:
         "sort_order": "desc",
     }
     query |= asked.given("user_id", "team_id", "search", "status")
+    if query.get("status") == "session":
+        query |= {"status": "", "sessions": "true"}
     if not look.visitor.sees_all:
         query["include_team_keys"] = "true"
     found = await look.api.policy("/key/list", query)
@@ -63,6 +65,7 @@ async def show(look: Look) -> Shown:
         (say("by.team"), ""), (say("nav.models"), ""), (say("keys.expires"), ""), (say("keys.name"), ""),
     ]  # fmt: skip
     statuses = [("", say("all")), *((s, say("state." + s)) for s in ("active", "expired", "revoked"))]
+    statuses.append(("session", say("keys.session")))
     filters = [
         Input(name="search", label=say("keys.search"), value=asked["search"]),
         Input(name="user_id", label=say("keys.owner"), value=asked["user_id"]),
