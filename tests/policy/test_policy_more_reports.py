@@ -90,6 +90,22 @@ def test_a_group_has_what_its_pattern_serves_and_no_entry_of_its_own_beside_it()
     assert [called(w, each) for each in ("basic", "nick", "openai/gpt-5")] == ["", "", "key_models"]
 
 
+def test_a_name_that_others_serve_too_is_not_a_groups() -> None:
+    text = GROUPS.replace(
+        "router_settings:",
+        """  - model_name: inner
+    litellm_params: {model: groq/inner, api_key: k}
+    model_info: {access_groups: [some], team_id: t, team_public_model_name: shared}
+  - model_name: shared
+    litellm_params: {model: groq/shared, api_key: k}
+router_settings:""",
+    )
+    assert "model_name: inner" in text
+    w = World(Team(team_id="t"), key("a", team_id="t", models=["some"]), text=text)
+    assert [len(w.catalog.candidates(name)) for name in ("inner", "shared")] == [1, 2]
+    assert (called(w, "inner"), called(w, "shared")) == ("", "key_models")
+
+
 # ── aliases: 37034, 40716 ──
 
 
