@@ -15,7 +15,10 @@ from openapi_spec_validator import validate
 
 from services.edge import images as images_
 from services.edge import site as sites
+from services.edge.http import WholeAnswer
 from services.edge.images import Images, kind_of
+from services.edge.pages import render
+from services.edge.pages.placed import below
 from services.edge.site import Site
 from shared import errors, routes, subjects
 from shared.config import ConfigError
@@ -43,9 +46,9 @@ def set_up(edge: Edge, general: dict[str, Any] | None = None, directory: str = "
     return edge.parts.site
 
 
-async def get(edge: Edge, path: str, method: str = "GET") -> Answer:
+async def get(edge: Edge, path: str, method: str = "GET", host: str = "e") -> Answer:
     async with await edge.connect() as caller:
-        await caller.send(f"{method} {path} HTTP/1.1\r\nHost: e\r\n\r\n".encode())
+        await caller.send(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         return await (caller.answer() if method == "GET" else caller.head())
 
 
@@ -133,6 +136,29 @@ async def test_other_paths_a_prefix_and_a_way_elsewhere(edge: Edge) -> None:
     ):
         with pytest.raises(SettingsError):
             set_up(edge, **wrong)
+
+
+async def test_pages_stay_below_the_prefix(edge: Edge) -> None:
+    set_up(edge, SERVER_ROOT_PATH="/gateway")
+    away = await get(edge, "/gateway/ui/keys?q=1", host="localhost")
+    assert (away.status, away.headers["location"]) == (303, "/gateway/ui/login?next=/ui/keys")
+    for path in ("/gateway/ui/login", "/ui/login"):  # a proxy may have taken it away
+        page = (await get(edge, path, host="localhost")).body.decode()
+        asked = re.findall(r'\s(?:href|src|action|hx-[a-z-]+)="([^"]*)"', page)
+        assert len(asked) > 3 and not [
+            each for each in asked if each.startswith("/") and not each.startswith("/gateway/")
+        ]
+    for asset in {each for each in asked if "/static/" in each}:
+        answer = await get(edge, asset)
+        assert answer.status == 200 and b'"/ui/' not in answer.body and b'"/v1/' not in answer.body
+    script = below(render.file("play.js", gzipped=True), "/gateway")
+    assert isinstance(script, WholeAnswer) and b'fetch("/gateway/ui/requests/"' in gzip.decompress(script.body)
+    for lines, become in (
+        ("Set-Cookie: lang=en; Path=/ui; Max-Age=1\r\n", "Set-Cookie: lang=en; Path=/gateway/ui; Max-Age=1\r\n"),
+        ("Set-Cookie: s=1; Path=/; HttpOnly\r\n", "Set-Cookie: s=1; Path=/; HttpOnly\r\n"),
+        ("Location: https://idp/ui/x\r\n", "Location: https://idp/ui/x\r\n"),
+    ):
+        assert below(WholeAnswer(303, lines, b""), "/gateway").headers == become
 
 
 # ── images ──

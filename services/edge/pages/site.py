@@ -159,7 +159,7 @@ async def serve(parts: Parts, request: Request, visitor: Visitor) -> WholeAnswer
             return message(parts, request, visitor, 404, missing)
         return page(parts, request, visitor, Shown(missing, {}, "base.html"), "/ui/", status=404)
     if not visitor.role and found.path != HUB:
-        return render.redirect(login_address(request.raw_path if request.method == "GET" else "/ui"))
+        return render.redirect(login_address(parts.site.within(request.raw_path) if request.method == "GET" else "/ui"))
     query = forms.of_query(request.query)
     chosen = query["lang"] if query["lang"] in words.LANGUAGES else ""
     look = Look(

@@ -4,6 +4,7 @@ from urllib.parse import urlencode
 
 from services.edge.http import Answer, Request, WholeAnswer
 from services.edge.pages import forms, render, site
+from services.edge.pages.placed import below
 from services.edge.pages.visitor import Visitor, language_of, session_of
 from services.edge.parts import Parts
 from services.edge.sso import cookies
@@ -22,6 +23,10 @@ PLAIN_HTTP = (
 
 
 async def serve(parts: Parts, request: Request, match: Match) -> Answer:
+    return below(await _serve(parts, request, match), parts.site.root_path)
+
+
+async def _serve(parts: Parts, request: Request, match: Match) -> Answer:
     if match.route.name == "/ui/static":
         try:
             return render.file(match.params["file"], gzipped=site.takes_gzip(request))

@@ -13,6 +13,7 @@ from services.edge import answers
 from services.edge.http import Answer, Request, WholeAnswer
 from services.edge.pages import forms, render, site, words
 from services.edge.pages.forms import Form
+from services.edge.pages.placed import below
 from services.edge.pages.visitor import Visitor, language_of, session_of
 from services.edge.parts import Parts
 from services.edge.sso import cookies, exchange, flow, known
@@ -29,6 +30,10 @@ from shared.routes import Match
 
 
 async def serve(parts: Parts, request: Request, match: Match) -> Answer:
+    return below(await _serve(parts, request, match), parts.site.root_path)
+
+
+async def _serve(parts: Parts, request: Request, match: Match) -> Answer:
     if parts.sso.settings.disabled:
         raise RefusedError(errors.not_found(request.method, request.path))
     name = match.route.name
