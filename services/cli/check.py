@@ -1,16 +1,19 @@
-"""`tollgate check-config FILE`: what every key does, how every model is served. Nothing is started,
-nobody is called.
+"""`tollgate check-config FILE`: what every key does, how every model is served, and whether every
+service would start with it (services/readers, in a process of its own). Nothing is started, nobody
+is called.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from collections import Counter
 
 from shared import guardrails, startup
 from shared.config import Config, ConfigError, Key, opening
+from shared.config.deployments import LeftOut
 from shared.config.fields import Verdict
 from shared.settings import SettingsError
 
@@ -36,6 +39,7 @@ def command(arguments: list[str]) -> int:
         host = os.environ.get("TOLLGATE_EDGE_HOST") or "127.0.0.1"
         opening.refuse(config.master_key, host, allow=config.allow_open_gateway)
         warnings = guardrails.not_known(config)
+        _leave_out(config, _uncallable(given.file))
     except (ConfigError, SettingsError) as refusal:
         print(
             json.dumps({"refused": str(refusal)}) if given.json else f"{given.file}: refused: {refusal}",
@@ -46,6 +50,37 @@ def command(arguments: list[str]) -> int:
     print(_as_json(config, keys) if given.json else _as_text(given.file, config, keys))
     fine = not config.left_out and all(key.verdict in ("acts", "differently") for key in keys)
     return 0 if fine or given.lenient else 1
+
+
+READERS_S = 120.0
+
+
+def _uncallable(file: str) -> dict[str, str]:
+    """Deployment → why the edge couldn't call it. Raises ConfigError where a service would refuse
+    the file.
+    """
+    command = [sys.executable, "-m", "services.readers", os.path.abspath(file)]
+    try:
+        ended = subprocess.run(command, capture_output=True, timeout=READERS_S, check=False)  # noqa: S603
+        said = json.loads(ended.stdout or b"{}")
+    except (subprocess.TimeoutExpired, ValueError):
+        raise ConfigError("the services' own readers didn't answer") from None
+    if ended.returncode or not said:
+        last = ended.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise ConfigError(f"the services' own readers failed: {last[:300]}")
+    if "refused" in said:
+        raise ConfigError(f"{said['refused']} ({said['by']})")
+    uncallable: dict[str, str] = said["uncallable"]
+    return uncallable
+
+
+def _leave_out(config: Config, uncallable: dict[str, str]) -> None:
+    config.left_out.extend(
+        LeftOut("model_list", each.model_name, uncallable[each.id], each.id)
+        for each in config.deployments
+        if each.id in uncallable
+    )
+    config.deployments[:] = [each for each in config.deployments if each.id not in uncallable]
 
 
 def _as_text(file: str, config: Config, keys: list[Key]) -> str:

@@ -8,7 +8,8 @@ import re
 from urllib.parse import urlsplit
 
 from shared.config.errors import LeaveOutError
-from shared.config.providers import PROVIDERS, SERVED_WIRES, Provider, of_model_name, openai_base
+from shared.config.provider import Provider
+from shared.config.providers import PROVIDERS, SERVED_WIRES, of_model_name, openai_base
 from shared.config.references import Lookup
 from shared.config.schema.entry import EntryParams
 from shared.secrets.value import Secret
@@ -52,9 +53,12 @@ def api_base(params: EntryParams, provider: str, row: Provider, lookup: Lookup) 
         raise LeaveOutError(f"litellm_params: provider {provider!r} needs an api_base")
     if row.wire in SERVED_WIRES:
         return ""
+    if not base and row.openai_path is not None:
+        raise LeaveOutError(f"litellm_params: provider {provider!r} needs an api_base")
     found = openai_base(row, base)
     if found is None:
-        raise LeaveOutError(f"litellm_params: provider {provider!r} isn't served yet, its format isn't spoken here")
+        why = row.why_not or "its format isn't spoken here"
+        raise LeaveOutError(f"litellm_params: provider {provider!r} isn't served: {why}")
     return _callable(found)
 
 
@@ -73,6 +77,13 @@ def _filled(row: Provider, lookup: Lookup) -> str:
         return part
 
     return _VARIABLE.sub(value, row.api_base)
+
+
+def _usual(row: Provider, lookup: Lookup) -> str:
+    try:
+        return _filled(row, lookup)
+    except LeaveOutError:
+        return ""
 
 
 _VISIBLE = re.compile(r"[!-~]+")
@@ -104,7 +115,7 @@ def own_key(row: Provider, api_base: str, lookup: Lookup) -> Secret | None:
     whatever else speaks its format.
     """
     at = urlsplit(api_base).hostname
-    bases = [row.api_base, *(lookup(name) or "" for name in row.base_variables)]
+    bases = [_usual(row, lookup), *(lookup(name) or "" for name in row.base_variables)]
     if row.api_base and at not in {urlsplit(base).hostname for base in bases}:
         hosts = (other for other in PROVIDERS.values() if other.api_base and urlsplit(other.api_base).hostname == at)
         row = next(hosts, Provider(row.wire))

@@ -32,6 +32,7 @@ def tollgate(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str
     )
 
 
+JWT = "general_settings: {master_key: sk-long-enough, enable_jwt_auth: true"
 FILE = """
 model_list:
 - {model_name: good, litellm_params: {model: openai/m, mock_response: hi}}
@@ -69,13 +70,15 @@ def test_check_config_says_it_all(tmp_path: Path) -> None:
             "isn't known here",
         ),
         ("a: [", "not valid YAML"),
+        (f"{JWT}}}", r"set JWT_AUDIENCE or JWT_ISSUER .* \(policy\)"),
+        (f"{JWT}, allow_any_audience: true, trusted_proxy_ranges: [nowhere]}}", r"trusted_proxy_ranges: .* \(edge\)"),
     ],
 )
 def test_a_refused_file_is_a_sentence_and_exit_2(tmp_path: Path, text: str, sentence: str) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(text)
-    found = tollgate("check-config", str(file))
-    assert found.returncode == 2 and sentence in found.stderr and "Traceback" not in found.stderr
+    found = tollgate("check-config", str(file), JWT_PUBLIC_KEY_URL="https://idp.example/keys")
+    assert found.returncode == 2 and re.search(sentence, found.stderr) and "Traceback" not in found.stderr
 
 
 def test_the_example_acts_on_everything() -> None:

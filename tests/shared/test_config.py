@@ -154,7 +154,7 @@ def test_what_is_wrong_is_said_with_its_place(text: str, sentence: str) -> None:
         ("model_list: [{model_name: m, litellm_params: {}}]", r"litellm_params\.model must be a string"),
         ("model_list: [{model_name: m, litellm_params: {model: openai/x}, model_info: 3}]", "model_info must be a mapping"),
         ("model_list: [{model_name: m, litellm_params: {model: openai/x}, model_info: {base_model: [3]}}]", "base_model: expected a string"),
-        (settled(model="snowflake/arctic"), "provider 'snowflake' isn't served yet"),
+        (settled(model="snowflake/arctic"), "provider 'snowflake' isn't served: a format of its own"),
         (settled(model="hosted_vllm/qwen"), "provider 'hosted_vllm' needs an api_base"),
         (settled(model="os.environ/NOT_SET"), r"litellm_params\.model: the environment variable NOT_SET is not set"),
         (settled(model=""), r"litellm_params\.model must be a string"),

@@ -1,0 +1,1 @@
+"""Every service's own reader of a configuration, asked without starting any of them."""
