@@ -6,13 +6,18 @@ imports of them isn't there, and the file is refused with that name: nothing pre
 """
 
 import ast
+import builtins
+import hashlib
 import importlib.util
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from enum import StrEnum
 from types import ModuleType
 from typing import Any
+
+from shared.said import Said
 
 KEPT_MAX = 10_000
 """Of a hook's memory."""
@@ -62,8 +67,13 @@ class Request:
     """For annotations: what a function gets has the same attributes."""
 
 
-class ModelResponse:
-    """For annotations."""
+ModelResponse = Said
+"""What hooks that change answers get (services/edge/own_answers.py)."""
+
+
+def hash_token(token: str) -> str:
+    """A virtual key as the book knows it."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 class CustomLogger:
@@ -122,20 +132,22 @@ class _Status:
 
 _LOG = logging.getLogger("operator")
 _NAMES: dict[str, dict[str, Any]] = {
-    "litellm": {},
+    "litellm": {"ModelResponse": ModelResponse},
     "litellm.proxy": {},
     "litellm.proxy._types": {
         "UserAPIKeyAuth": UserAPIKeyAuth, "LitellmUserRoles": LitellmUserRoles, "ProxyException": ProxyException,
     },
+    "litellm.proxy.utils": {"hash_token": hash_token},
     "litellm.proxy.proxy_server": {
         "UserAPIKeyAuth": UserAPIKeyAuth, "ProxyException": ProxyException, "DualCache": DualCache,
     },
     "litellm.caching": {"DualCache": DualCache},
     "litellm.caching.caching": {"DualCache": DualCache},
+    "litellm.caching.dual_cache": {"DualCache": DualCache},
     "litellm.integrations": {},
-    "litellm.integrations.custom_logger": {"CustomLogger": CustomLogger},
+    "litellm.integrations.custom_logger": {"CustomLogger": CustomLogger, "UserAPIKeyAuth": UserAPIKeyAuth},
     "litellm.types": {},
-    "litellm.types.utils": {"CallTypesLiteral": str, "ModelResponse": ModelResponse},
+    "litellm.types.utils": {"CallTypesLiteral": str, "ModelResponse": ModelResponse, "LLMResponseTypes": ModelResponse},
     "litellm._logging": {"verbose_logger": _LOG, "verbose_proxy_logger": _LOG},
     "fastapi": {"Request": Request, "HTTPException": HTTPException, "status": _Status()},
 }  # fmt: skip
@@ -167,11 +179,38 @@ def missing(tree: ast.AST) -> str:
                     return alias.name
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             here = _NAMES.get(node.module, {})
+            lacking_module = _is_lacking(node.module.split(".")[0]) and node.module not in _NAMES
             for alias in node.names:
+                if alias.name == "*" and not lacking_module:
+                    if _is_lacking(node.module.split(".")[0]) and (name := _unbound(tree, here)):
+                        return f"{node.module}.{name}"
+                    continue
                 known = alias.name in here or f"{node.module}.{alias.name}" in _NAMES
                 if _is_lacking(node.module.split(".")[0]) and not known:
                     return f"{node.module}.{alias.name}"
     return ""
+
+
+def _unbound(tree: ast.AST, here: Mapping[str, Any]) -> str:
+    """A name that a file uses and that can only come by the `*` of an import; empty: there is
+    none.
+    """
+    bound, used = {*dir(builtins), *here, "__file__"}, []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Load):
+                used.append(node.id)
+            else:
+                bound.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            bound.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            bound.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+    return next((name for name in used if name not in bound), "")
 
 
 def _is_lacking(root: str) -> bool:

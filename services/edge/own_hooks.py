@@ -1,6 +1,6 @@
 """Python of the operator's own that changes a call, or refuses it, before anything looks at its
 texts: LiteLLM's `async_pre_call_hook` and `async_moderation_hook` of a callback that the
-configuration names.
+configuration names; and one that changes an answer (own_answers.py).
 
 Each is asked in the order of the configuration, with the body as a mapping; what it returns, or
 changes in place, goes on. A string it returns, and what it raises, refuses the call. What can't be
@@ -14,11 +14,13 @@ from typing import Any
 import msgspec
 import structlog
 
+from services.edge import own_answers
 from services.edge.content import names
 from services.edge.formats import joined
 from services.edge.formats.base import Call
 from services.edge.formats.wire import decode_leniently
 from services.edge.http import Request
+from services.edge.own_answers import OwnAnswers
 from services.edge.own_thread import MESSAGE_CHARACTERS_MAX, NoAnswerError, OwnThread, status_of
 from shared import credential, errors, own_code
 from shared.config import Config, ConfigError, hooks
@@ -49,13 +51,34 @@ class OwnHooks:
     """
 
     def __init__(self, found: Sequence[tuple[str, Any]], thread: OwnThread, timeout_s: float = TIMEOUT_S) -> None:
-        self._found = found
         self._thread = thread
         self._timeout_s = timeout_s
         self._memory = DualCache()
+        self._before = [(name, each) for name, each in found if any(hasattr(each, method) for method in hooks.BEFORE)]
+        after = [(name, each) for name, each in found if hasattr(each, own_answers.METHOD)]
+        self._answers = OwnAnswers(after, thread, timeout_s, _refusal) if after else None
+
+    @property
+    def change_answers(self) -> bool:
+        return self._answers is not None
+
+    async def answered(
+        self, body: bytes, call: Call, route: Route, caller: Caller, request: Request
+    ) -> bytes | Refusal:
+        """An answer in one piece, as it goes on; or why it doesn't."""
+        if self._answers is None:
+            return body
+        try:
+            data, shown = (_read(joined.join(call.fields)) for _ in range(2))
+        except UNREADABLE:  # a form
+            data, shown = {"model": call.model}, {}
+        data = {**data, _METADATA: data.get(_METADATA) or {}, _REQUEST: _seen(request, shown)}
+        return await self._answers.change(body, data, _who(caller, route, call))
 
     async def change(self, call: Call, route: Route, caller: Caller, request: Request) -> bytes | Refusal | None:
         """The body that goes on; None: the call's own; or why it doesn't."""
+        if not self._before:
+            return None
         body = joined.join(call.fields)  # its own bytes may be read in two ways, and with a BOM in none
         try:
             said, data, shown = (_read(body) for _ in range(3))
@@ -63,7 +86,7 @@ class OwnHooks:
             return errors.bad_request("The request body is nested too deeply, or can't be read")
         data = {**data, _METADATA: data.get(_METADATA) or {}, _REQUEST: _seen(request, shown)}
         who, call_type = _who(caller, route, call), CALL_TYPES.get(route.call_type, route.call_type)
-        for name, hook in self._found:
+        for name, hook in self._before:
             try:
                 data = await self._one(hook, data, who, call_type)
             except NoAnswerError as error:

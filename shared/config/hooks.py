@@ -8,6 +8,7 @@ is asked (services/edge/own_hooks.py). See docs/callbacks.md.
 import ast
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -18,14 +19,16 @@ EVENTS = ("async_log_success_event", "async_log_failure_event", "log_success_eve
 """LiteLLM's, of a call that is over."""
 BEFORE = ("async_pre_call_hook", "async_moderation_hook")
 """LiteLLM's, that change or refuse a call before it goes to a provider."""
+AFTER = ("async_post_call_success_hook",)
+"""LiteLLM's, that change or refuse an answer in one piece."""
 NOT_CALLED = frozenset(
     {
-        "async_pre_call_deployment_hook", "async_post_call_success_hook",
+        "async_pre_call_deployment_hook",
         "async_post_call_failure_hook", "async_post_call_streaming_hook", "async_post_call_streaming_iterator_hook",
         "async_post_call_success_deployment_hook", "async_filter_deployments", "async_get_chat_completion_prompt",
     }
 )  # fmt: skip
-"""LiteLLM's, that change an answer, or choose who is asked."""
+"""LiteLLM's, that change a stream, or choose who is asked."""
 BYTES_MAX = 1024 * 1024
 _SEE = "see docs/callbacks.md"
 
@@ -44,7 +47,7 @@ def why_not(name: str, directory: str) -> str:
     if attribute not in names_of(tree):
         return f"{module} has no {attribute}"
     methods = _methods(tree)
-    if methods.isdisjoint((METHOD, *EVENTS, *BEFORE)):
+    if methods.isdisjoint((METHOD, *EVENTS, *BEFORE, *AFTER)):
         others = ", ".join(sorted(methods & NOT_CALLED))
         return f"it has no {METHOD}, nor LiteLLM's async_log_success_event{f'; {others} is not called' if others else ''}: {_SEE}"
     return ""
@@ -62,8 +65,26 @@ def tells(name: str, directory: str) -> bool:
 
 
 def changes(name: str, directory: str) -> bool:
-    """Whether one that can be is asked before a call."""
-    return _has(name, directory, BEFORE)
+    """Whether one that can be is asked before a call, or about its answer."""
+    return _has(name, directory, (*BEFORE, *AFTER))
+
+
+def changes_answers(name: str, directory: str) -> bool:
+    return _has(name, directory, AFTER)
+
+
+_PROTECTING = re.compile(
+    r"guard|filter|block|mask|redact|pii|moderat|inject|secur|safe|polic|protect|dlp|saniti|limit|budget|auth|secret", re.IGNORECASE
+)  # fmt: skip
+
+
+def protects(name: str, directory: str) -> bool:
+    """Whether one that can't be had may be what keeps something from going out: it has methods that
+    change or refuse a call; or nobody can see what it has, and its name says so.
+    """
+    if isinstance(tree_of(name, directory), str):
+        return _PROTECTING.search(name) is not None
+    return changes(name, directory)
 
 
 def named(value: object) -> list[str]:

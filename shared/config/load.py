@@ -14,6 +14,7 @@ from shared.config import (
     file_variables,
     mcp,
     meant,
+    named_callbacks,
     opening,
     own_auth,
     stored,
@@ -204,7 +205,7 @@ def _read(
     own_auth.check(general, directory, reading)
     _name_tokens_without_keys(general, environ, reading)
     of_callbacks = callbacks.read_settings(resolve(_section(top, "callback_settings"), lookup), reading)
-    _name_idle_callbacks(litellm, of_callbacks, directory, reading)
+    named_callbacks.judge(litellm, of_callbacks, directory, reading)
     credentials = _credentials(top, lookup)
     calls_others = service in (None, "edge")
     servers = mcp.read(resolve(top.get("mcp_servers"), lookup), reading, secrets=calls_others)
@@ -275,19 +276,6 @@ def _anyway() -> dict[str, str]:
 def _all_idle() -> list[tuple[str, str]]:
     tables = (without_effect.GENERAL, without_effect.LITELLM, without_effect.ROUTER)
     return [each for table in tables for each in table.items()]
-
-
-def _name_idle_callbacks(
-    litellm: LitellmSettings, said: Mapping[str, CallbackSettings], directory: str, reading: Reading
-) -> None:
-    """A list of callbacks acts only where each of its names does."""
-    own = [name for name, each in said.items() if each.endpoint]
-    for key in ("callbacks", "success_callback", "failure_callback"):
-        reasons = callbacks.idle(getattr(litellm, key), directory, own)
-        if reasons:
-            reading.correct(f"litellm_settings.{key}", "no effect", "; ".join(reasons))
-            for reason in reasons:
-                reading.warn(f"litellm_settings.{key}: {reason}")
 
 
 def _name_tokens_without_keys(general: GeneralSettings, environ: Mapping[str, str], reading: Reading) -> None:

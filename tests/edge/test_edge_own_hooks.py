@@ -265,7 +265,15 @@ def test_it_is_found_beside_the_configuration(tmp_path: Path) -> None:
 
     said: list[tuple[str, str]] = []
     assert load("mine") is not None and said.pop()[0] == "acts"
-    assert load("lacking") is None and "imports not_installed_anywhere" in said.pop()[1]
+    with pytest.raises(ConfigError, match=r"lacking\.instance can't be asked about calls: .*not_installed_anywhere"):
+        load("lacking")
+    allowed = (
+        "general_settings: {allow_unenforced: [lacking.instance]}\nlitellm_settings: {callbacks: [lacking.instance]}"
+    )
+    without = parse(allowed, {}, directory=str(tmp_path))
+    assert own_hooks.load(without, OwnThread("t")) is None and "started without it" in "\n".join(without.warnings)
+    with pytest.raises(ConfigError, match=r"pii_mask.instance can't be asked about calls: .*there is no pii_mask.py"):
+        load("pii_mask")
     assert load("nowhere") is None and "there is no nowhere.py" in said.pop()[1]
     with pytest.raises(ConfigError, match=r"litellm_settings\.callbacks: broken\.instance"):
         load("broken")

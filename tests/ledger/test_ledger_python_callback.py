@@ -25,7 +25,7 @@ class Plain:
     def record(self, call): open(__file__ + ".told", "a").write(call["id"] + "\\n")
 def nothing(): ...
 """
-LITELLM = "from litellm.proxy.utils import hash_token\nclass A:\n    def record(self, c): ...\nx = A()\n"
+LITELLM = "from litellm.proxy.utils import PrismaClient\nclass A:\n    def record(self, c): ...\nx = A()\n"
 LOGGER = """
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy.proxy_server import DualCache, UserAPIKeyAuth
@@ -46,12 +46,12 @@ CHANGING = (
     LOGGER
     + """
 class Changing(Logger):
-    async def async_post_call_success_hook(self, user_api_key_dict: UserAPIKeyAuth, cache: DualCache, data, call_type):
-        return data
+    async def async_post_call_streaming_hook(self, user_api_key_dict: UserAPIKeyAuth, response: str):
+        return response
 changing = Changing()
 """
 )
-ONLY = "class A:\n    async def async_post_call_success_hook(self, *a): ...\nx = A()\n"
+ONLY = "class A:\n    async def async_post_call_streaming_hook(self, *a): ...\nx = A()\n"
 
 
 @pytest.fixture
@@ -126,8 +126,8 @@ async def test_a_changed_file_is_loaded_anew(directory: Path) -> None:
 
 
 WHY = {
-    "mine.mine": "", "mine.Plain": "", "theirs.x": "imports litellm.proxy.utils.hash_token", "logger.logger": "",
-    "changing_calls.changing": "", "only.x": "success_hook is not called", "broken.x": "no Python", "gone.x": "there is no gone.py",
+    "mine.mine": "", "mine.Plain": "", "theirs.x": "imports litellm.proxy.utils.PrismaClient", "logger.logger": "",
+    "changing_calls.changing": "", "only.x": "streaming_hook is not called", "broken.x": "no Python", "gone.x": "there is no gone.py",
     "mine.other": "has no other", "../mine.mine": "there is no", "prometheus": "there is no",
 }  # fmt: skip
 
@@ -149,8 +149,8 @@ def test_the_file_names_it_and_what_does_nothing_is_said(directory: Path) -> Non
     said = {key.place.removeprefix("litellm_settings."): key for key in config.keys}
     assert said["callbacks"].verdict == "acts"
     assert said["success_callback"].note == "helicone: calls aren't sent there"
-    assert "hash_token" in said["failure_callback"].note and said["failure_callback"].verdict == "no effect"
-    assert any("hash_token" in each for each in config.warnings)
+    assert "PrismaClient" in said["failure_callback"].note and said["failure_callback"].verdict == "no effect"
+    assert any("PrismaClient" in each for each in config.warnings)
     assert callbacks.idle(["hide_secrets", "blocked_user_check"], ".") == []
 
 
@@ -177,7 +177,7 @@ def test_what_of_it_is_not_called_is_named(directory: Path) -> None:
     (key,) = config.keys
     assert (
         key.verdict == "no effect"
-        and "its async_post_call_success_hook isn't called" in key.note
+        and "its async_post_call_streaming_hook isn't called" in key.note
         and "logger.logger" not in key.note
     )
     found = choose.of_config(config.litellm_settings, str(directory))

@@ -12,19 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-
-class Said(dict[str, Any]):
-    """A mapping whose entries are attributes too, as the objects that LiteLLM passes. What isn't
-    there is None.
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self.get(name)
-
-    def model_dump(self, **_: Any) -> dict[str, Any]:
-        return dict(self)
+from shared.said import Said
 
 
 def teller(made: Any) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
