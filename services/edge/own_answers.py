@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from shared.decoding import UNREADABLE
 from services.edge.own_thread import NoAnswerError, OwnThread
 from shared import errors
 from shared.config import hooks
+from shared.decoding import UNREADABLE
 from shared.errors import Refusal
 from shared.said import deep
 from shared.stand_ins import UserAPIKeyAuth

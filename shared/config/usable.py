@@ -4,14 +4,14 @@ it costs what it asks for, not the start. What protects isn't here: that refuses
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from shared.config import caching
 from shared.config.alert_types import ALERTS, OURS
 from shared.config.fields import Reading
-from shared.config.schema.router import FAILURES, StrategyArgs
+from shared.config.schema.router import FAILURES, Strategy, StrategyArgs
 
 Tree = dict[str, Any]
 
@@ -42,6 +42,7 @@ def only(trees: Mapping[str, Tree], environ: Mapping[str, str], reading: Reading
             for model, each in by_model.items()
             if (policy := _policy(each, "Retries", f"{at}.{model}", reading)) is not None
         }
+    _strategy(router, reading)
     _strategy_args(router, reading)
     _provider_budgets(router, reading)
 
@@ -169,6 +170,15 @@ def _policy(given: Any, end: str, at: str, reading: Reading) -> Any:
 def _number(value: Any) -> Any:
     """What the environment says is a string."""
     return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()) else value
+
+
+def _strategy(router: Tree, reading: Reading) -> None:
+    """Who answers is chosen all the same, and nothing is opened by it."""
+    given, known_ = router.get("routing_strategy"), get_args(Strategy)
+    if given is not None and given not in known_:
+        why = f"{str(given)[:80]!r} is none of {', '.join(known_)}; simple-shuffle is"
+        _idle("router_settings.routing_strategy", why, reading)
+        del router["routing_strategy"]
 
 
 def _strategy_args(router: Tree, reading: Reading) -> None:

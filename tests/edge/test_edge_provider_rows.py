@@ -383,9 +383,13 @@ def test_the_files_settings_of_routing_are_read_where_litellm_reads_them() -> No
     assert routing_settings.of(entries(router_settings={"disable_cooldowns": True})).cooldown_s == 0
 
 
-def test_a_strategy_that_isnt_known_refuses_the_start_and_a_failure_is_named() -> None:
-    with pytest.raises(config.ConfigError, match="router_settings"):
-        entries(router_settings={"routing_strategy": "telepathy"})
+def test_a_strategy_and_a_failure_that_arent_known_are_named_and_not_used() -> None:
+    for odd in ("telepathy", 7, ["least-busy"]):
+        named = entries(router_settings={"routing_strategy": odd})
+        assert routing_settings.of(named).strategy == "simple-shuffle"
+        (key,) = (each for each in named.keys if each.place == "router_settings.routing_strategy")
+        assert key.verdict == "no effect" and "is none of simple-shuffle, least-busy" in key.note
+        assert any("routing_strategy: not used" in each for each in named.warnings)
     for policy in ({"NoSuchRetries": 1}, {"RateLimitErrorRetries": -1}):
         named = entries(router_settings={"retry_policy": policy})
         assert not routing_settings.of(named).rules.by_cause
