@@ -12,6 +12,7 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from services.ledger import latency
 from services.ledger.cube import TABLES, Cube
 from services.ledger.database import Database
 from tests.bench.machine import cpu_s
@@ -70,9 +71,11 @@ FILL = [
     """INSERT INTO rollup (scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
        SELECT '', 'tag', (at AT TIME ZONE 'UTC')::date, value, requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd
        FROM spend_tag JOIN spend_word ON id = tag WHERE grain = 'day'""",
+    latency.add("true"),
     # They are of no batch: a ledger that is started on it begins with its first.
     "INSERT INTO stream_position (stream, shard, seq) VALUES ('TRAFFIC', 0, 0)",
     "INSERT INTO spend_position VALUES (0, 0)",
+    "INSERT INTO latency_position VALUES (0, 0)",
 ]  # fmt: skip
 AUDIT = """
 INSERT INTO audit_log (n, sha256, previous_sha256, seq, subject, message, fact_id, at_ms, kind, entity_id, action, actor_user_id, after, recorded_on)

@@ -273,3 +273,35 @@ async def test_the_overview_says_how_long_calls_took(admin: aiohttp.ClientSessio
 
     page = await eventually(said, lambda page: re.search(r"<title>[0-9-]+: p95 [0-9.]+ m?s, p50 ", page) is not None)
     assert re.search(r"95 % answered within</span><b[^>]*>[0-9.]+ m?s", page)
+
+
+async def test_no_change_is_made_by_a_form_of_anybody_elses(
+    admin: aiohttp.ClientSession, gateway: RunningSuite
+) -> None:
+    """Every act of every view, with the admin's session: without its token, with another's, and
+    from another site with the right one.
+    """
+    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', await text_of(admin, gateway, "/ui"))
+    assert found is not None
+    right = {"csrf": found[1], "user_id": "never", "user_ids": "never", "key_alias": "never"}
+    wrong: list[tuple[dict[str, str], dict[str, str]]] = [
+        ({}, {}),
+        ({"csrf": "0" * 64}, {}),
+        (right, {"Origin": "http://evil.example"}),
+        (right, {"Origin": "null"}),
+        (right, {"Sec-Fetch-Site": "cross-site"}),
+        (right, {"Sec-Fetch-Site": "same-site"}),
+    ]
+    acts = [(path.replace("{id}", "t1"), act) for path, view in VIEWS.items() for act in view.acts]
+    assert len(acts) > 20
+    for path, act in acts:
+        for form, headers in wrong:
+            async with admin.post(
+                f"{gateway.edge_url}{path}/{act}", data=form or {"x": "y"}, headers=headers
+            ) as answer:
+                assert answer.status == 403, (path, act, form, headers)
+        async with admin.post(f"{gateway.edge_url}{path}/{act}", json=right) as answer:
+            assert answer.status == 400, (path, act)
+    assert "t1" in await text_of(admin, gateway, "/ui/teams/t1"), "nothing was done"
+    async with admin.post(f"{gateway.edge_url}/ui/customers/block", data=right) as answer:
+        assert answer.status == 200 and answer.url.query["message"] == "done.blocked", "the right one is taken"
