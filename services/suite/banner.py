@@ -19,6 +19,7 @@ def banner(state: SuiteState, config: Config) -> str:
     edge, ledger = state.edge_urls[0], state.ledger_urls[0]
     known = config.master_key is not None and config.master_key.reveal() == EXAMPLE_KEY
     key = EXAMPLE_KEY if known or config.master_key is None else "YOUR_MASTER_KEY"
+    password = f"the master key, {key}" if known else "the master key, unless UI_PASSWORD says another"
     model = next((name for name in config.model_names if "*" not in name), "MODEL")  # a pattern can't be called
     more = f"  (and {', '.join(state.edge_urls[1:])})" if len(state.edge_urls) > 1 else ""
     warning = (
@@ -28,6 +29,7 @@ def banner(state: SuiteState, config: Config) -> str:
 Tollgate is ready.
 
   OpenAI clients   {edge}/v1{more}
+  the admin page   {edge}/ui  (user admin, password: {password})
   the book         {ledger}
 {warning}
 Try it:

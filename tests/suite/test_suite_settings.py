@@ -112,6 +112,7 @@ def test_the_banner_shows_the_example_key_and_no_other() -> None:
     own = banner(state, config.parse(text % "sk-private", {}))
     assert "sk-private" not in own and "hidden" not in own
     example = banner(state, config.parse(text % "sk-1234", {}))
+    assert "http://127.0.0.1:4000/ui  (user admin, password: the master key, sk-1234)" in example
     assert "Bearer sk-1234" in example and '"model": "m"' in example and "Change it" in example
 
 
