@@ -35,7 +35,7 @@ INSERT INTO request_log (day, id, provisional, outcome, status, at_ms, ended_at_
     cached_tokens, cache_write_tokens, reasoning_tokens, usage_source, cost_picousd, price, tags, spend_logs_metadata, guardrails,
     guardrail_outcomes, fact_sha256, shard, batch)
 SELECT day, ({_ID})::uuid, false, 'success', 200, (extract(epoch FROM day) * 1000)::bigint + hour * 3600000,
-    (extract(epoch FROM day) * 1000)::bigint + hour * 3600000 + 900, 'edge', {_KEY}, 'key-' || key, 'team-' || team,
+    (extract(epoch FROM day) * 1000)::bigint + hour * 3600000 + 200 + (hashint8(n * 13) & 1048575) % 4000, 'edge', {_KEY}, 'key-' || key, 'team-' || team,
     'Team ' || team, 'user-' || key % 800, 'internal_user', 'acompletion', '/chat/completions', 'model-' || model, 'deployment-' || model,
     'openai', 'model-' || model, 'chatcmpl-' || n, false, 1, input, output, 0, 0, 0, 'provider', cost, NULL,
     ARRAY['tag-' || tag, 'tag-' || other_tag], '{{}}', '[]', '[]', '\\x00', 0, 0
