@@ -20,6 +20,8 @@ from services.edge.journal import Journal, JournalTakenError
 from services.edge.kept_keys import KeptKeys
 from services.edge.metrics import RecorderMetrics
 from services.edge.parts import Parts
+from services.edge.passthrough import background
+from services.edge.passthrough.running import Running
 from services.edge.payload import PayloadMetrics
 from services.edge.publisher import publisher_for
 from services.edge.rests import Rests
@@ -121,6 +123,7 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
         signer=signer,
         **setup.found.parts,
         **setup.lasting,
+        running=Running(Path(conf.data_dir) / f"edge-{conf.edge_port}" / "background", clock.seconds),
         named=known.named,
         stored=known.added,
         stopping=life.stopping.is_set,
@@ -130,7 +133,9 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
         if setup.stored_keys is None
         else KeptKeys(client, setup.stored_keys, known.grants, clock.unix_ms),
     )
+    parts.running.load()
     keeping = [
+        asyncio.create_task(background.run(parts)),
         asyncio.create_task(renewal.run(parts)),
         asyncio.create_task(reload.keep(life, setup.source, renewal.apply)),
     ]

@@ -19,6 +19,7 @@ from services.edge.own_hooks import OwnHooks
 from services.edge.own_ids import IdRules, OwnIds
 from services.edge.pages.shown import ShownSettings
 from services.edge.passthrough.named import Named
+from services.edge.passthrough.running import Running
 from services.edge.providers.base import Credentials, Target
 from services.edge.routing.health import Health, RetryBudget
 from services.edge.routing.rooms import Rooms
@@ -95,6 +96,8 @@ class Parts(msgspec.Struct, kw_only=True):
     own_ids: OwnIds = msgspec.field(default_factory=lambda: OwnIds(list, float))
     """Of what providers keep for callers."""
     id_rules: IdRules = IdRules()
+    running: Running = msgspec.field(default_factory=lambda: Running(None, float))
+    """Responses that go on in the background."""
     passthrough: Entries = msgspec.field(default_factory=lambda: Entries([]))
     passthrough_signers: dict[str, Credentials] = msgspec.field(default_factory=dict)
     """An endpoint's id → what proves that its calls are ours, where that isn't a header of its

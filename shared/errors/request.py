@@ -121,6 +121,18 @@ def not_kept(what: str, id: str, param: str) -> Refusal:
     return Refusal("not_kept", 404, f"{what} with id {id[:200]!r} not found.", "invalid_request_error", param)
 
 
+def still_running() -> Refusal:
+    """What it used isn't known, or isn't booked yet: deleted it never would be."""
+    return Refusal(
+        "still_running",
+        409,
+        "This response runs in the background, or was over a moment ago: cancel it, or try again shortly",
+        "conflict_error",
+        "response_id",
+        5,
+    )
+
+
 def passthrough_not_allowed(path: str) -> Refusal:
     return Refusal(
         "passthrough_not_allowed", 403, f"Key/team not allowed to access passthrough route {path}", "auth_error", "None"

@@ -99,10 +99,13 @@ CLOSED_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection
 LAST = delta("end").replace(b'"delta"', b'"finish_reason": "stop", "delta"')
 
 
-async def test_a_clean_end_in_the_middle_of_a_stream_is_no_success(start: Start) -> None:
-    edge = await start(always(CLOSED_HEAD, delta("three words here"), close=True))
+@pytest.mark.parametrize("reason", ["null", '""'])
+async def test_a_clean_end_in_the_middle_of_a_stream_is_no_success(start: Start, reason: str) -> None:
+    choice = b'{"index":0,"delta":{"content":"three words here"},"finish_reason":%b}' % reason.encode()
+    said = b'data: {"id":"chatcmpl-p","choices":[%b]}\n\n' % choice
+    edge = await start(always(CLOSED_HEAD, said, close=True))
     answer = await edge.chat(stream=True)
-    assert answer.body.startswith(delta("three words here"))
+    assert answer.body.startswith(said)
     assert b"[DONE]" not in answer.body and b'"error"' in answer.body
     _, settled = await told(edge)
     assert (settled.outcome, settled.usage) == ("provider_error", Usage(2, 3, source="lower_bound"))
@@ -133,6 +136,16 @@ async def test_when_a_provider_says_to_come_back_reaches_the_client(start: Start
     answer = await edge.chat()
     assert (answer.headers["retry-after"], answer.headers["retry-after-ms"]) == ("7", "7000")
     assert "set-cookie" not in answer.headers
+
+
+async def test_an_error_nobody_can_unpack_keeps_its_status_and_when_to_come_back(start: Start) -> None:
+    extra = "content-encoding: br\r\nretry-after: 7\r\n"
+    edge = await start(always(response(b"\x0b\x02\x80junk", "429 Too Many", extra=extra)))
+    answer = await edge.chat()
+    assert (answer.status, answer.headers["retry-after"]) == (429, "7") and "content-encoding" not in answer.headers
+    assert answer.error()["message"].endswith("answered with status 429")
+    _, settled = await told(edge)
+    assert (settled.status, settled.error_code, settled.cost_picousd) == (429, "provider_429", 0)
 
 
 async def test_what_failed_can_be_found_in_the_book(start: Start) -> None:

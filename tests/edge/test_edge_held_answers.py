@@ -28,12 +28,14 @@ async def test_an_answer_counts_once_while_it_is_kept(start: Start, monkeypatch:
     await until(lambda: edge.server._budget.held_bytes < len(body) // 2)
 
 
-async def test_an_answer_for_which_there_is_no_room_is_a_503_that_is_settled() -> None:
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_for_which_there_is_no_room_is_a_503_that_is_settled(stream: bool) -> None:
+    """Also where a stream was asked for, and it comes in one piece."""
     async with (
         Provider(always(response(completion("x" * SIZE)))) as provider,
         Edge({"m": [provider.url]}, limits={"bytes_max": SIZE // 2}) as edge,
     ):
-        assert (await edge.chat()).status == 503
+        assert (await edge.chat(stream=stream)).status == 503
         _, settled = await told(edge)
         assert (settled.outcome, settled.status, settled.error_code) == ("edge_error", 503, "overloaded")
         assert settled.usage.source == "lower_bound"

@@ -53,6 +53,21 @@ STREAMS: dict[str, tuple[bytes, bytes, Usage | None]] = {
         delta("[DONE]") + delta("data: [DONE]\n\n") + delta('"usage": {"prompt_tokens": 1}'),
         PROVIDED,
     ),
+    "events without data": (
+        b"retry: 3000\n\n" + ROLE + b": ping\n\nid: 7\n\nevent: ping\n\n" + delta("retry: 1") + USAGE_EVENT + DONE,
+        ROLE + b": ping\n\n" + delta("retry: 1"),
+        PROVIDED,
+    ),
+    "data in several lines": (
+        b'data: {"id":"chatcmpl-p","model":"gpt-x-1",\ndata: "choices":[]}\n\n' + USAGE_EVENT + DONE,
+        b'data: {"id":"chatcmpl-p","model":"gpt-x-1",\ndata: "choices":[]}\n\n',
+        PROVIDED,
+    ),
+    "a byte order mark": (
+        b"\xef\xbb\xbf" + USAGE_EVENT + ROLE + delta("Hi") + DONE,
+        ROLE + delta("Hi"),
+        PROVIDED,
+    ),
     "CRLF": (
         (ROLE + delta("Hi") + USAGE_EVENT + DONE).replace(b"\n", b"\r\n"),
         (ROLE + delta("Hi")).replace(b"\n", b"\r\n"),
@@ -241,3 +256,17 @@ def test_events_are_split_without_losing_a_byte(newline: bytes) -> None:
 
 
 # ── answers ──
+
+
+@pytest.mark.parametrize("end", [b"", DONE])
+@pytest.mark.parametrize(
+    "event",
+    [b'event: error\ndata: {"message":"overloaded"}\n\n', b"id: 4\nevent:error\ndata: out of memory\n\n"],
+)
+def test_an_event_named_error_is_one_whatever_it_says(event: bytes, end: bytes) -> None:
+    reader = Reader(hide_usage=True)
+    assert reader.feed(delta("Hi") + event + end) == delta("Hi") + event
+    assert reader.failed and reader.error == data_of(event)
+    quoted = Reader(hide_usage=True)
+    quoted.feed(delta("\\nevent: error\\ndata: {}") + DONE)
+    assert not quoted.failed

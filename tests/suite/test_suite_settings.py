@@ -25,6 +25,14 @@ def test_one_of_each_by_default() -> None:
     ]
 
 
+def test_only_this_machine_is_let_in_unless_somebody_says_otherwise() -> None:
+    assert {m.name: m.api and m.api.host for m in members(SuiteSettings())} == {
+        "policy": None, "moderation": None, "ledger": "127.0.0.1", "edge": "127.0.0.1",
+    }  # fmt: skip
+    (edge,) = [m for m in members(SuiteSettings(edge_host="0.0.0.0")) if m.name == "edge"]
+    assert edge.api is not None and edge.api.host == "0.0.0.0"
+
+
 def test_replica_n_listens_ten_ports_further() -> None:
     found = {m.name: (m.probe_port, m.api and m.api.port) for m in members(SuiteSettings(replicas="edge=3, policy=2"))}
     assert found["edge-3"] == (4021, 4020)

@@ -42,6 +42,8 @@ PRELUDE_EVENTS_MAX = 16
 """Events without content; with more of them a stream counts as begun."""
 BEGINNING = re.compile(rb"\s*(?:event|data|id|retry)?:")
 """Of an event stream, however it is labelled."""
+_NAMED_ERROR = re.compile(rb"(?:(?!event)[^\n]*\n)*event: ?error\r?\n")
+_META = re.compile(rb"(?:(?:retry|id|event):[^\r\n]*(?:\r\n|\r|\n))+\s*")
 _EVENT_END = re.compile(rb"\r?\n\r?\n|\r\r")
 
 
@@ -89,6 +91,8 @@ class Reader:
             whole = self._up_to_the_last_end(data)
             if not whole:
                 return b""
+        if whole.count(b"\n") != 2 * whole.count(b"data:"):  # not each event is a line of data
+            whole = self._without_empty(whole)
         if self._look_for_id:
             self._learn_id(whole)
         if not self.finished and _FINISH.search(whole) is not None:
@@ -160,6 +164,22 @@ class Reader:
     def _begin(self, whole: bytes) -> None:
         self._prelude += whole.count(b"data:")
         self.begun = self._prelude > PRELUDE_EVENTS_MAX or _CONTENT.search(whole) is not None
+
+    def _without_empty(self, whole: bytes) -> bytes:
+        """Those of nothing but `retry`, `id` and `event` are left out: they are none (WHATWG HTML
+        §9.2.6), but clients take them for one, and can't read its data.
+        """
+        events = split_events(whole)
+        if any(_NAMED_ERROR.match(event) for event in events):
+            self._named_error(events)
+        return b"".join(event for event in events if _META.fullmatch(event) is None)
+
+    def _named_error(self, events: list[bytes]) -> None:
+        """`event: error`, whatever its data is: some say no `error` in it."""
+        for event in events:
+            data = data_of(event) if _NAMED_ERROR.match(event) else b""
+            if data:
+                self.failed, self.error = True, data
 
     def _without_ours(self, whole: bytes) -> bytes:
         """Read the events that may tell the usage or the end, and leave out what isn't the

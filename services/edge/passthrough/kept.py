@@ -7,7 +7,7 @@ tenant's response. So no provider's id leaves, and none that didn't leave to thi
 
 import asyncio
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
@@ -197,6 +197,10 @@ class Kept:
     def leaving(self, deployment_id: DeploymentId, model: str) -> "Leaving":
         return Leaving(self._ids, self._owners[0], deployment_bits(deployment_id), model)
 
+    def new_in(self, leaving: "Leaving") -> Callable[[], str]:
+        """Tells the provider's id of the response that an answer is of."""
+        return functools.partial(leaving.response, self._given)
+
 
 class Leaving:
     """The ids of one answer, as the client gets them. Raises SealingError where there is no key.
@@ -209,6 +213,12 @@ class Leaving:
         self._ids, self._owner, self._deployment, self._model = ids, owner, deployment, model
         self._made: dict[tuple[str, str], str] = {}
         """A stream says the same few again and again."""
+
+    def response(self, but: Container[str]) -> str:
+        """The provider's id of the response that it is an answer of, and not of those named before;
+        empty: it isn't known yet.
+        """
+        return next((id for kind, id in self._made if kind == RESPONSE and id not in but), "")
 
     def __call__(self, kind: str, id: str) -> str:
         found = self._made.get((kind, id))

@@ -2,6 +2,8 @@
 once, however it ends.
 """
 
+import asyncio
+from collections.abc import Callable
 from fractions import Fraction
 
 import msgspec
@@ -248,6 +250,26 @@ class Relayed(Record):
         self.judge: Judge
         """Of the answer, once there is one."""
         self._shown: Tap | None = None
+        self.goes_on: Callable[[], str] | None = None
+        """Of a response that is to go on in the background: the provider's id of it; empty: it
+        isn't known yet.
+        """
+        self._added: asyncio.Future[None] | None = None
+
+    def settle(self, outcome: str, status: int, error_code: str | None = None, *, billed: bool = True) -> None:
+        """What goes on in the background is open until it is over (background.py)."""
+        id = self.goes_on() if self.goes_on is not None and billed and not self._is_settled else ""
+        if not id or (self._tap is not None and self._tap.finish() is not None):
+            super().settle(outcome, status, error_code, billed=billed)
+            return
+        self._is_settled = True
+        self._added = self._parts.running.add(self._opened, id)
+
+    async def durable(self) -> None:
+        if self._added is None:
+            await super().durable()
+        else:
+            await asyncio.shield(self._added)
 
     def tap(self, answer: Answered) -> Tap | None:
         if isinstance(answer, Translated):  # its own has seen what this one can't

@@ -32,7 +32,7 @@ async def made(
     model: str,
     call: Call,
     form: Form | None,
-    request: Request,
+    request: Request | None,
     by_chat: ByChat | None,
     kept: KeptResponse | None,
 ) -> Sent:
@@ -40,6 +40,7 @@ async def made(
 
     Args:
         model: the upstream's.
+        request: of the caller; None: nobody asks but ourselves.
         kept: the response that it is about; None: it is a call of its own.
     """
     origin = target.origin
@@ -58,11 +59,11 @@ async def made(
     if target.credentials is not None:
         block += await target.credentials.headers(method, path, body)
     sent = {name.lower(): value for name, value in read_headers(block)}
-    for name in kind.forwards if by_chat is None else ():
+    for name in kind.forwards if by_chat is None and request is not None else ():
         value = request.header(name)
         if value is not None and value.isprintable():
             sent[name] = value
-    if form is not None:
+    if form is not None and request is not None:
         sent["content-type"] = request.header("content-type") or ""
     return Sent(method, f"{origin.scheme}://{origin.authority}{path}", list(sent.items()), body)
 

@@ -6,12 +6,11 @@ import asyncio
 
 import msgspec
 
-from services.edge import account, counting, failures, own_headers, size_checks, texts
-from services.edge.formats import events
+from services.edge import account, counting, failures, own_headers, size_checks
 from services.edge.formats.base import Call
 from services.edge.http import Answer, Request, StreamAnswer, WholeAnswer
 from services.edge.parts import Parts
-from services.edge.passthrough import by_chat, relayed_request
+from services.edge.passthrough import background, by_chat, relayed_request
 from services.edge.passthrough import headers as passed
 from services.edge.passthrough.answer import flow
 from services.edge.passthrough.asked import unsaid
@@ -23,6 +22,7 @@ from services.edge.passthrough.kept_answer import WithOwnIds
 from services.edge.passthrough.kinds import Kind
 from services.edge.passthrough.opened import opened_of
 from services.edge.passthrough.record import Relayed
+from services.edge.passthrough.screened import screened_answer
 from services.edge.passthrough.undone import Undone
 from services.edge.passthrough.ways import NOBODY, OF_OUTBOUND
 from services.edge.providers.base import CredentialsError, Target
@@ -73,6 +73,7 @@ class Relaying:
         self._parts, self._request, self._route, self._kind = parts, request, route, kind
         self._head, self._call, self._permit, self._screening = head, call, permit, screening
         self._form, self._kept, self._about, self._way = form, kept, about, way
+        self._runs_on = route.name == RESPONSES and background.is_wanted(call)
         self._ends_at = parts.clock.seconds() + way.deadline_ms / 1000
         """By the clock's seconds."""
         self._attempts = self._fallen_back = 0
@@ -167,7 +168,7 @@ class Relaying:
             self._call,
             self._permit,
             candidate,
-            self._left_ms(target),
+            background.TERM_MS if self._runs_on else self._left_ms(target),
             self._fallback_to,
         )
         chat = self._by_chat(target, candidate, opened)
@@ -210,6 +211,7 @@ class Relaying:
                 answered = Undone(answer) if chat is None else chat.answer(Undone(answer))
                 if self._kept is not None and chat is None:
                     leaving = self._kept.leaving(candidate.deployment_id, self._call.model)
+                    record.goes_on = self._kept.new_in(leaving) if self._runs_on else None
                     answered = WithOwnIds(answered, leaving, START_BYTES_MAX, self._request.hold)
                 try:
                     return await self._pass(answered, record, about, candidate)
@@ -380,9 +382,7 @@ class Relaying:
     async def _held(
         self, answer: Undone, record: Relayed, start: bytes, content_type: str
     ) -> tuple[bytes, Refusal | None]:
-        """What a guardrail has to see of an answer; neither JSON nor events: there is no text in
-        it.
-        """
+        """All of an answer, as far as it may go out."""
         pieces, size = [start], len(start)
         async for chunk in answer.chunks():
             record.feed(chunk)
@@ -390,11 +390,4 @@ class Relaying:
             if size > self._parts.settings.edge_answer_bytes_max or not self._request.hold(len(chunk)):
                 return b"", errors.overloaded()
             pieces.append(chunk)
-        body = b"".join(pieces)
-        kind = content_type.partition(";")[0].strip().lower()
-        if kind == "text/event-stream":
-            said = texts.of_events(events.split_events(body))
-            return body, await self._screening.screen("post_call", ["".join(said)]) if said else None
-        if kind == "application/json" or kind.startswith("text/"):
-            return await self._screening.answer(body)
-        return body, None
+        return await screened_answer(self._screening, b"".join(pieces), content_type)

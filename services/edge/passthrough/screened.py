@@ -1,6 +1,7 @@
 """What the guardrails let go on of a call that is relayed as it is."""
 
-from services.edge import account
+from services.edge import account, texts
+from services.edge.formats import events
 from services.edge.formats.base import Call
 from services.edge.parts import Parts
 from services.edge.passthrough.form import Form
@@ -35,3 +36,14 @@ async def screened(
     if refusal is not None:
         await account.refuse(parts, refusal, route, head, permit.grant.caller, call, permit, screening)
     return call
+
+
+async def screened_answer(screening: Screening, body: bytes, content_type: str) -> tuple[bytes, Refusal | None]:
+    """An answer as it may go out, or why not; neither JSON nor events: there is no text in it."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "text/event-stream":
+        said = texts.of_events(events.split_events(body))
+        return body, await screening.screen("post_call", ["".join(said)]) if said else None
+    if kind == "application/json" or kind.startswith("text/"):
+        return await screening.answer(body)
+    return body, None

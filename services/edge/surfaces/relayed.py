@@ -12,7 +12,7 @@ from services.edge import counting, pipeline, reading, size_checks
 from services.edge.formats.base import Call
 from services.edge.http import Answer, Request
 from services.edge.parts import Parts
-from services.edge.passthrough import by_chat, ways
+from services.edge.passthrough import background, by_chat, ways
 from services.edge.passthrough.asked import call_of, form_of, reader
 from services.edge.passthrough.form import Form
 from services.edge.passthrough.kept import Kept, KeptResponse, asked_about, known_to
@@ -91,6 +91,10 @@ async def relay(
     ):
         kept = kept or Kept(parts.own_ids, parts.id_rules, permit.grant.caller)
         call, groups = await known_to(parts, route, head, call, permit, kept, groups, is_own=about is None)
+    if about is not None:
+        await background.asked_about(parts, kind, groups[0].candidates[0], about.found.id)
+    elif background.is_wanted(call) and not parts.running.has_room:
+        raise RefusedError(errors.overloaded())
     if form is None and about is None and permit.guardrails:
         screening.start_beside(call, groups[0].candidates[0].upstream_model)
     way = ways.way_of(parts, head, call, groups, is_json=form is None)

@@ -28,6 +28,10 @@ class Said(msgspec.Struct):
     service_tier: Any = None
     x_groq: msgspec.Raw = NULL
     choices: msgspec.Raw = NULL
+    output: msgspec.Raw = NULL
+    """Items of Responses: what its own tools did is billed besides the tokens."""
+    duration: Any = None
+    """Seconds of sound, of a transcription that says nothing of usage (`verbose_json`)."""
 
     def found(self) -> msgspec.Raw:
         """The usage object, wherever it stands; `null` where there is none."""
@@ -114,14 +118,47 @@ def read(said: Said, *, generates: bool = True, provider: str = "") -> Usage | N
             return usual
     raw = said.found()
     if bytes(raw)[:1] != b"{":
-        return None
+        length = _milliseconds(said.duration) if said.choices is NULL else 0
+        return Usage(input_ms=length, source="provider") if length else None
     try:
         tree = _any(raw)
     except UNREADABLE:
         return None
     counts = odd(tree)
     counts.service = service or service_of(tree)
+    if said.output is not NULL:
+        _add_tools(counts, said.output)
     return reconcile(counts, generates=generates, provider=provider)
+
+
+class _Action(msgspec.Struct):
+    type: str = "search"
+
+
+class _Item(msgspec.Struct):
+    type: str = ""
+    status: str = "completed"
+    action: _Action | None = None
+
+
+_output = msgspec.json.Decoder(list[_Item]).decode
+_BILLED_TOOLS: Final = {"file_search_call": "file_search", "code_interpreter_call": "code_interpreter"}
+"""Billed by the call or session, which no price of ours says: the row is flagged."""
+
+
+def _add_tools(counts: Counts, output: msgspec.Raw) -> None:
+    """What a provider's own tools did. Of web searches only those are billed that search, not the
+    pages that were opened.
+    """
+    if b"_call" not in bytes(output):
+        return
+    try:
+        items = [item for item in _output(output) if item.status != "failed"]
+    except UNREADABLE:
+        return
+    searched = [i for i in items if i.type == "web_search_call" and (i.action is None or i.action.type == "search")]
+    counts.searches = counts.searches or len(searched)
+    counts.flags += [f"unpriced:{name}" for kind, name in _BILLED_TOOLS.items() if any(i.type == kind for i in items)]
 
 
 def _usual(plain: _Plain) -> Usage | None:

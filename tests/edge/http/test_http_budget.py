@@ -267,6 +267,23 @@ def test_the_sums_are_those_of_the_accounts(steps: list[tuple[str, int, int]]) -
     assert not running
 
 
+def test_slots_and_bytes_of_everybody_and_of_strangers_have_an_end() -> None:
+    limits = Limits(bytes_max=800_000, requests_max=16, strangers_part=8)
+    budget = Budget(limits)
+    strangers, known = [Account(lambda: None) for _ in range(3)], [Account(lambda: None) for _ in range(17)]
+    for number, account in enumerate((*strangers, *known)):
+        assert budget.open(account, f"10.0.0.{number}")
+        if account in known:
+            budget.recognise(account)
+    assert [budget.enter(account) for account in strangers] == [True, True, False], "an eighth of 16"
+    assert [budget.enter(account) for account in known].count(True) == 14, "16 in all"
+    assert not budget.hold(strangers[0], limits.strangers_bytes_max)
+    left = limits.bytes_max - budget.held_bytes
+    assert budget.hold(known[0], left) and not budget.hold(known[1], 1)
+    budget.release(known[0], left)
+    assert budget.hold(known[1], 1)
+
+
 @pytest.mark.parametrize(
     ("address", "one"),
     [

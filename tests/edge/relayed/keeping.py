@@ -1,5 +1,6 @@
 """A provider that keeps responses, as OpenAI does: whoever has its key may go on from any."""
 
+import asyncio
 import itertools
 import json
 from typing import Any
@@ -55,6 +56,11 @@ class Keeper:
             return await self._stream(request, self.kept[id]["said"])
         return web.json_response(self.kept[id]["said"])
 
+    def over(self, status: str = "completed", **said: Any) -> None:
+        """Whatever goes on in the background has come to its end."""
+        for each in self.kept.values():
+            each["said"] |= {"status": status, "usage": USAGE, **said}
+
     def _none(self, id: str, what: str = "Response") -> web.Response:
         return web.json_response(
             {
@@ -92,6 +98,8 @@ class Keeper:
             "previous_response_id": before, "temperature": 1.0, "tool_choice": "auto", "tools": asked.get("tools", []), "top_p": 1.0,
             "usage": USAGE,
         }  # fmt: skip
+        if asked.get("background"):
+            made |= {"status": "queued", "background": True, "usage": None, "output": []}
         self.items[item["id"]] = item
         if asked.get("store") is not False:
             self.kept[made["id"]] = {
@@ -100,6 +108,8 @@ class Keeper:
         return await self._stream(request, made) if asked.get("stream") else web.json_response(made)
 
     async def _stream(self, request: web.Request, made: dict[str, Any]) -> web.StreamResponse:
+        if not made["output"]:
+            return await self._begin(request, made)
         item = made["output"][0]
         begun = {**made, "status": "in_progress", "output": [], "usage": None}
         at = {"item_id": item["id"], "output_index": 0, "content_index": 0}
@@ -127,4 +137,13 @@ class Keeper:
         data = b"".join(sse({**event, "sequence_number": n}, names=True) for n, event in enumerate(events))
         for start in range(0, len(data), 97):  # cut anywhere
             await out.write(data[start : start + 97])
+        return out
+
+    async def _begin(self, request: web.Request, made: dict[str, Any]) -> web.StreamResponse:
+        """Of one in the background: it goes on for as long as anybody listens."""
+        out = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await out.prepare(request)
+        events = [{"type": "response.created", "response": made}, {"type": "response.queued", "response": made}]
+        await out.write(b"".join(sse({**event, "sequence_number": n}, names=True) for n, event in enumerate(events)))
+        await asyncio.sleep(60)
         return out

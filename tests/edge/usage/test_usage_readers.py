@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from services.edge.usage import native as usage
 from services.edge.usage.reconcile import filled, is_half
-from shared.billing import Usage
+from services.edge.usage.tap import Tap
+from shared import prices
+from shared.billing import Usage, cost
 from shared.money import CALL_TOKENS_MAX
 
 P, C, T = "prompt_tokens", "completion_tokens", "total_tokens"
@@ -312,3 +314,42 @@ def test_the_side_that_wasnt_said_is_counted_by_us_and_flagged() -> None:
     )
     assert filled(placeholder, counted) == used(10, 8, flags=("completion_tokens",))
     assert filled(placeholder, Usage(7, 0)) == used(10, 0)  # nothing was written: the zero is true
+
+
+RESPONSE: dict[str, Any] = {"object": "response", "usage": {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}}
+SEARCH: dict[str, Any] = {"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("output", "searches", "flags"),
+    [
+        ([SEARCH, {"type": "message", "content": []}, SEARCH], 2, ()),
+        ([{"type": "web_search_call", "status": "completed"}], 1, ()),
+        ([{**SEARCH, "action": {"type": "open_page", "url": "x"}}, {**SEARCH, "status": "failed"}, SEARCH], 1, ()),
+        ([{"type": "function_call", "name": "web_search_call"}], 0, ()),
+        ([{"type": "file_search_call"}, {"type": "code_interpreter_call"}, {"type": "file_search_call"}], 0,
+         ("unpriced:file_search", "unpriced:code_interpreter")),
+        ("_call", 0, ()),
+        ([7, "_call"], 0, ()),
+    ],
+)  # fmt: skip
+def test_what_a_providers_own_tools_did_is_billed_beside_the_tokens(output: Any, searches: int, flags: Any) -> None:
+    found = usage.read("openai", json.dumps({**RESPONSE, "output": output}).encode(), provider="openai")
+    assert found == used(10, 5, searches=searches, flags=flags)
+    streamed = Tap("openai", "openai", "text/event-stream")
+    event = {"type": "response.completed", "response": {**RESPONSE, "output": output}}
+    streamed.feed(b"data: %b\n\n" % json.dumps(event).encode())
+    assert streamed.finish() == found
+
+
+def test_a_search_of_gpt_5_costs_a_cent() -> None:
+    found = usage.read("openai", json.dumps({**RESPONSE, "output": [SEARCH] * 4}).encode(), provider="openai")
+    price = prices.lookup("openai", "gpt-5")
+    assert found is not None and price is not None
+    assert cost(price, found)[:2] == (10 * 1_250_000 + 5 * 10_000_000 + 4 * 10_000_000_000, ())
+
+
+def test_a_transcription_in_full_says_how_long_the_sound_was() -> None:
+    said = {"task": "transcribe", "language": "english", "duration": 8.47, "text": "x", "segments": []}
+    assert usage.read("openai", json.dumps(said).encode()) == used(input_ms=8_470)
+    assert usage.read("openai", json.dumps({**said, "choices": []}).encode()) is None

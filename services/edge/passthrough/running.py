@@ -1,0 +1,126 @@
+"""The responses that go on in the background (background.py), on this edge's disk: a file each,
+written before the caller has the id, so that a restarted edge goes on.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from shared.facts import Opened
+
+log = structlog.get_logger()
+
+RUNNING_MAX: Final = 2_000
+"""On one edge: past it a new one is refused."""
+WAIT_S: Final = 2.0
+
+
+class Kept(msgspec.Struct, array_like=True):
+    """What a file holds."""
+
+    opened: Opened
+    response_id: str
+    """The provider's."""
+    settled: bytes = b""
+    """The fact of its end, once that is known."""
+
+
+_kept = msgspec.msgpack.Decoder(Kept).decode
+
+
+class One:
+    """One that runs."""
+
+    __slots__ = ("due_at", "kept", "lock")
+
+    def __init__(self, kept: Kept, due_at: float) -> None:
+        self.kept = kept
+        self.due_at = due_at
+        """When it is asked about; by the clock's seconds."""
+        self.lock = asyncio.Lock()
+
+
+class Running:
+    """
+    Args:
+        directory: of the files; None: they are kept in memory alone.
+        seconds: a clock.
+    """
+
+    def __init__(self, directory: Path | None, seconds: Callable[[], float]) -> None:
+        self._directory, self._seconds = directory, seconds
+        self.all: dict[str, One] = {}
+        """By the provider's id."""
+        self.more = asyncio.Event()
+        self._adding: set[asyncio.Future[None]] = set()
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.all) < RUNNING_MAX
+
+    def load(self) -> None:
+        """What a predecessor left. Raises OSError where the directory can't be made."""
+        if self._directory is None:
+            return
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in sorted(self._directory.iterdir()):
+            if path.name.startswith("."):  # half of one, whose caller never had the id
+                path.unlink()
+                continue
+            try:
+                found = _kept(path.read_bytes())
+            except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
+                log.error("background_response_not_read", file=path.name, error=type(error).__name__)
+                continue
+            self.all[found.response_id] = One(found, 0.0)
+
+    def add(self, opened: Opened, response_id: str) -> "asyncio.Future[None]":
+        """One that has been made; done once that is on the disk."""
+        kept = Kept(opened, response_id)
+        self.all[response_id] = One(kept, self._seconds() + WAIT_S)
+        self.more.set()
+        adding = asyncio.ensure_future(self.keep(kept))
+        self._adding.add(adding)
+        adding.add_done_callback(self._adding.discard)
+        return adding
+
+    def fetched(self, one: One) -> None:
+        """A caller reads it, so it may be over."""
+        one.due_at = 0.0
+        self.more.set()
+
+    async def keep(self, kept: Kept) -> None:
+        """On the disk. Where that can't be, it is asked about all the same, as long as this edge
+        runs.
+        """
+        if self._directory is None:
+            return
+        try:
+            await asyncio.to_thread(_write, self._directory / kept.opened.id, msgspec.msgpack.encode(kept))
+        except OSError as error:
+            log.error("background_response_not_kept", call=kept.opened.id, error=str(error))
+
+    async def forget(self, kept: Kept) -> None:
+        self.all.pop(kept.response_id, None)
+        if self._directory is not None:
+            await asyncio.to_thread((self._directory / kept.opened.id).unlink, missing_ok=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """All of it or nothing, also after a crash."""
+    beside = path.with_name(f".{path.name}")
+    with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.rename(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
