@@ -261,7 +261,11 @@ def test_events_are_split_without_losing_a_byte(newline: bytes) -> None:
 @pytest.mark.parametrize("end", [b"", DONE])
 @pytest.mark.parametrize(
     "event",
-    [b'event: error\ndata: {"message":"overloaded"}\n\n', b"id: 4\nevent:error\ndata: out of memory\n\n"],
+    [
+        b'event: error\ndata: {"message":"overloaded"}\n\n',
+        b"id: 4\nevent:error\ndata: out of memory\n\n",
+        b'event: error\ndata: {"message":\ndata: "overloaded"}\n\n',
+    ],
 )
 def test_an_event_named_error_is_one_whatever_it_says(event: bytes, end: bytes) -> None:
     reader = Reader(hide_usage=True)

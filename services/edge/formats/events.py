@@ -91,7 +91,8 @@ class Reader:
             whole = self._up_to_the_last_end(data)
             if not whole:
                 return b""
-        if whole.count(b"\n") != 2 * whole.count(b"data:"):  # not each event is a line of data
+        said = whole.count(b"data:")
+        if whole.count(b"\n\n") != said or whole.count(b"\n") != 2 * said:  # not each event is a line of data
             whole = self._without_empty(whole)
         if self._look_for_id:
             self._learn_id(whole)

@@ -66,13 +66,14 @@ def _in_choice(raw: msgspec.Raw) -> msgspec.Raw:
         return NULL
 
 
-class _Input(msgspec.Struct):
+class _Input(msgspec.Struct, forbid_unknown_fields=True):
     cached_tokens: int | None = None
     cache_creation_tokens: int | None = None
     audio_tokens: int | None = None
     image_tokens: int | None = None
     cache_write_tokens: int | None = None
     cache_read_tokens: int | None = None
+    text_tokens: int | None = None
     cached_tokens_details: msgspec.Raw = NULL
 
     def more(self) -> bool:
@@ -81,8 +82,11 @@ class _Input(msgspec.Struct):
         )
 
 
-class _Output(msgspec.Struct):
+class _Output(msgspec.Struct, forbid_unknown_fields=True):
     reasoning_tokens: int | None = None
+    text_tokens: int | None = None
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
     audio_tokens: int | None = None
     image_tokens: int | None = None
 
@@ -203,11 +207,11 @@ def odd(tree: dict[str, Any]) -> Counts:
         or 0
     )
     counts.written = (
-        look.first(given, "cache_creation_tokens", "cache_write_tokens")
+        look.first(given, "cache_creation_tokens", "cache_write_tokens", "cache_creation_input_tokens")
         or look.first(tree, "cache_creation_input_tokens", "cache_write_tokens")
         or 0
     )
-    lived = _details(given, "cache_creation_token_details") or _details(tree, "cache_creation")
+    lived = _details(given, "cache_creation_token_details", "cache_creation") or _details(tree, "cache_creation")
     counts.written_1h = look.first(lived, "ephemeral_1h_input_tokens") or 0
     counts.cached_audio = look.first(_details(given, "cached_tokens_details"), "audio_tokens") or 0
     counts.audio_input = max(0, (look.first(given, "audio_tokens") or 0) - counts.cached_audio)

@@ -52,6 +52,18 @@ STREAMS = {
         "tool_use",
         [("text", "I look."), ("tool_use", {"at": "1"}), ("tool_use", {"at": "2"})],
     ),
+    "arguments before the name": (
+        [
+            grown(None, '{"at"', id="a"),
+            grown(None, ':"1"', id="a", name="look"),
+            grown(None, "}", id="a"),
+            chunk("tool_calls"),
+            USAGE,
+            DONE,
+        ],
+        "tool_use",
+        [("tool_use", {"at": "1"})],
+    ),
     "interleaved": (
         [
             grown(0, id="a", name="look"),

@@ -116,6 +116,22 @@ OPENAI: list[tuple[str, dict[str, Any], Usage]] = [
         used(1510, 20, cached_tokens=1500, flags=("cached_tokens",)),
     ),
     (
+        "dashscope's writes",
+        {
+            P: 2500,
+            C: 20,
+            T: 2520,
+            PD: {
+                "text_tokens": 2500,
+                "cached_tokens": 0,
+                "cache_creation_input_tokens": 2400,
+                "cache_creation": {"ephemeral_5m_input_tokens": 2400},
+                "cache_type": "ephemeral",
+            },
+        },
+        used(2500, 20, cache_write_tokens=2400),
+    ),
+    (
         "litellm's writes",
         {
             P: 300,

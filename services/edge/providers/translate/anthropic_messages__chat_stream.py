@@ -94,14 +94,18 @@ class Stream(ChatStream):
 
     def _call(self, call: Call, out: list[bytes]) -> None:
         at = self._place(call)
-        if self._live is None:
+        _, name, waiting = self._calls[at]
+        if self._live is None and name:
             self._live = at
             self._be_call(at, out)
+            if waiting:
+                self._delta({"type": "input_json_delta", "partial_json": "".join(waiting)}, out)
+                waiting.clear()
         piece = (call.function.arguments if call.function is not None else None) or ""
         if piece and at == self._live and self._open == "tool_use":
             self._delta({"type": "input_json_delta", "partial_json": piece}, out)
         elif piece:
-            self._calls[at][2].append(piece)
+            waiting.append(piece)
 
     def _be_call(self, at: int, out: list[bytes]) -> None:
         self._close(out)

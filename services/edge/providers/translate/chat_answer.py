@@ -182,16 +182,20 @@ class ChatStream(EventStream):
                 self._finish = choice.finish_reason
 
     def _place(self, call: Call) -> int:
-        """Of a call among the others: one that is new gets one."""
+        """Of a call among the others: one that is new gets one. Its name may come behind the first
+        of its arguments.
+        """
         at = call.index
         if at is None:  # some count them by their ids alone
             known = [n for n, (id, _, _) in self._calls.items() if id == call.id] if call.id else list(self._calls)[-1:]
             at = known[0] if known else len(self._calls)
+        name = (call.function.name if call.function is not None else None) or ""
         if at not in self._calls:
             if len(self._calls) >= CALLS_MAX:
                 raise UnreadableAnswerError("too many calls")
-            name = (call.function.name if call.function is not None else None) or ""
             self._calls[at] = (call.id or f"{self._call_id}_{at}", name, [])
+        elif name and not self._calls[at][1]:
+            self._calls[at] = (self._calls[at][0], name, self._calls[at][2])
         return at
 
 
