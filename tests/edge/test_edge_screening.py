@@ -24,7 +24,7 @@ from services.edge.texts import of_chunk
 from shared import subjects
 from shared.facts import GuardrailOutcome
 from shared.grant import GuardrailRef
-from shared.requests import CountReply, Fault, ScreenRequest, Verdict
+from shared.requests import CountReply, DecodeTokensReply, Fault, ScreenRequest, Verdict
 from tests.edge.fakes import FakeBus, delta
 from tests.support.loops import callback_cpu
 from tests.support.pace import at_pace
@@ -62,6 +62,26 @@ async def test_allowed_goes_on_and_blocked_does_not() -> None:
     assert refusal is not None
     assert (refusal.code, refusal.status, refusal.message) == ("blocked_content", 400, f"Keyword banned. Keyword={BAN}")
     assert [(o.name, o.action) for o in asked.outcomes] == [("ban", "block")]
+
+
+@pytest.mark.parametrize(
+    ("texts", "code"),
+    [
+        (["fine", f"this is {BAN}"], "blocked_content"),
+        (["fine", "fine"], None),
+        (["fine"], "bad_request"),
+        (None, "bad_request"),
+    ],
+)
+async def test_token_ids_are_read_or_refused(texts: list[str] | None, code: str | None) -> None:
+    asked, bus = screening()
+    bus.answers[subjects.MODERATION_TOKENS] = lambda _: DecodeTokensReply(texts)
+    call = Call(b"", {"prompt": msgspec.Raw(b"[[1, 2], [3]]")}, "m")
+    _, refusal = await asked.request(call, "gpt-4o")
+    assert (refusal and refusal.code) == code
+    del bus.answers[subjects.MODERATION_TOKENS]
+    _, refusal = await asked.request(call, "gpt-4o")
+    assert refusal is not None and refusal.status == 400, "nobody there to read them"
 
 
 @pytest.mark.parametrize(("messages", "apart"), [(3, False), (9_000, True)])

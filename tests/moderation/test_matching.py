@@ -80,6 +80,7 @@ def test_white_space_is_one_space_and_never_none(space: str) -> None:
     matcher = Matcher(["secret project"])
     assert matcher.find(f"a SECRET{space}project")
     assert matcher.find("x" * (CUT_AT - 10) + f"é secret{space}project" + "y" * CUT_AT)
+    assert matcher.find(f"e\u0301 secret{space}project"), "what has to be composed is compared in steps of its own"
     assert not matcher.find("a secretproject")
     assert Matcher([f"secret{space}project"]).find("secret project")
 
@@ -94,7 +95,7 @@ def test_parts_that_are_read_one_after_the_other_are_one_text() -> None:
 
 def test_look_alikes_count_where_the_operator_says_so() -> None:
     for text in ("f\u043erbiddenw\u043erd", "f\u03bfrbiddenword", "FОRBIDDENWОRD"):
-        assert Matcher(["forbiddenword"]).find(text) is None
+        assert Matcher(["forbiddenword"]).find(text) is Matcher(["forbiddenword"]).find(f"e\u0301 {text}") is None
         assert Matcher(["forbiddenword"], homoglyphs=True).find(text) == "forbiddenword"
     assert Matcher(["хорошо"], homoglyphs=True).find("очень хорошо") == "хорошо"
 
