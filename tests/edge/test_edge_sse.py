@@ -54,7 +54,7 @@ STREAMS: dict[str, tuple[bytes, bytes, Usage | None]] = {
         PROVIDED,
     ),
     "events without data": (
-        b"retry: 3000\n\n" + ROLE + b": ping\n\nid: 7\n\nevent: ping\n\n" + delta("retry: 1") + USAGE_EVENT + DONE,
+        b"retry: 3000\n\nid: 7\n\nevent: ping\n\n" + ROLE + b": ping\n\n" + delta("retry: 1") + USAGE_EVENT + DONE,
         ROLE + b": ping\n\n" + delta("retry: 1"),
         PROVIDED,
     ),

@@ -23,7 +23,7 @@ KEPT_BYTES_MAX = 8 * 1024 * 1024
 EVENTS_WITH_ID_MAX = 16
 """Looked at for the response's id; a stream that doesn't say it by then has none."""
 
-_MARK = re.compile(rb'\[DONE\]|"usage"\s*:(?!\s*null)|"error"(?!\s*:\s*null)')
+_MARK = re.compile(rb'\[DONE\]|"usage"\s*:(?!\s*null)|"error"(?!\s*:\s*null)|(?<![^\n])event: ?error(?=[\r\n])')
 _USAGE, _ERROR = re.compile(rb'"usage"\s*:(?!\s*null)'), re.compile(rb'"error"(?!\s*:\s*null)')
 """Each by itself: what begins with a fixed text is searched for many times faster. OpenAI says
 `"usage":null` in every event. An error is a field, or a choice's `finish_reason`."""
@@ -42,6 +42,8 @@ PRELUDE_EVENTS_MAX = 16
 """Events without content; with more of them a stream counts as begun."""
 BEGINNING = re.compile(rb"\s*(?:event|data|id|retry)?:")
 """Of an event stream, however it is labelled."""
+_D = ord("d")
+"""Of `data:`, as nearly all begin."""
 _NAMED_ERROR = re.compile(rb"(?:(?!event)[^\n]*\n)*event: ?error\r?\n")
 _META = re.compile(rb"(?:(?:retry|id|event):[^\r\n]*(?:\r\n|\r|\n))+\s*")
 _EVENT_END = re.compile(rb"\r?\n\r?\n|\r\r")
@@ -91,9 +93,8 @@ class Reader:
             whole = self._up_to_the_last_end(data)
             if not whole:
                 return b""
-        said = whole.count(b"data:")
-        if whole.count(b"\n\n") != said or whole.count(b"\n") != 2 * said:  # not each event is a line of data
-            whole = self._without_empty(whole)
+        if whole[0] != _D:
+            whole = _without_empty(whole)
         if self._look_for_id:
             self._learn_id(whole)
         if not self.finished and _FINISH.search(whole) is not None:
@@ -103,7 +104,7 @@ class Reader:
         if (
             b"[DONE]" in whole
             or (b'"usage"' in whole and _USAGE.search(whole) is not None)
-            or (b'"error"' in whole and _ERROR.search(whole) is not None)
+            or (b"error" in whole and _says_error(whole))
         ):
             whole = self._without_ours(whole)
         if self._kept_bytes < KEPT_BYTES_MAX and not self._counted:
@@ -166,22 +167,6 @@ class Reader:
         self._prelude += whole.count(b"data:")
         self.begun = self._prelude > PRELUDE_EVENTS_MAX or _CONTENT.search(whole) is not None
 
-    def _without_empty(self, whole: bytes) -> bytes:
-        """Those of nothing but `retry`, `id` and `event` are left out: they are none (WHATWG HTML
-        §9.2.6), but clients take them for one, and can't read its data.
-        """
-        events = split_events(whole)
-        if any(_NAMED_ERROR.match(event) for event in events):
-            self._named_error(events)
-        return b"".join(event for event in events if _META.fullmatch(event) is None)
-
-    def _named_error(self, events: list[bytes]) -> None:
-        """`event: error`, whatever its data is: some say no `error` in it."""
-        for event in events:
-            data = data_of(event) if _NAMED_ERROR.match(event) else b""
-            if data:
-                self.failed, self.error = True, data
-
     def _without_ours(self, whole: bytes) -> bytes:
         """Read the events that may tell the usage or the end, and leave out what isn't the
         client's; skip over all others.
@@ -205,6 +190,10 @@ class Reader:
         if data == b"[DONE]":
             self.done = True
             return False
+        if data and _NAMED_ERROR.match(event) is not None:
+            self.failed = True
+            self.error = data
+            return True
         try:
             head = answer_head(data)
         except UNREADABLE:
@@ -242,6 +231,19 @@ class Reader:
             if head.id:
                 self.response_id, self.response_model = head.id, head.model
                 self._look_for_id = 0
+
+
+def _says_error(whole: bytes) -> bool:
+    """Whether an event may: in its data, or by its name, whatever its data is."""
+    return _ERROR.search(whole) is not None or b"event: error" in whole or b"event:error" in whole
+
+
+def _without_empty(whole: bytes) -> bytes:
+    """Events of nothing but `retry`, `id` and `event` are left out: they are none (WHATWG HTML
+    §9.2.6), but clients take them for one, and can't read its data. They come by themselves, before
+    or between those with data.
+    """
+    return b"".join(event for event in split_events(whole) if _META.fullmatch(event) is None)
 
 
 def _has_no_choices(head: AnswerHead) -> bool:
