@@ -20,6 +20,7 @@ from shared.requests import (
     AdminRequest,
     CountRequest,
     DecideRequest,
+    DecodeTokensRequest,
     KeywordsRequest,
     ScreenRequest,
     ServicesRequest,
@@ -115,6 +116,7 @@ _QUESTIONS: dict[str, type[msgspec.Struct]] = {
     subjects.POLICY_SHOWN: ShownRequest,
     subjects.MODERATION_SCREEN: ScreenRequest,
     subjects.MODERATION_COUNT: CountRequest,
+    subjects.MODERATION_TOKENS: DecodeTokensRequest,
     subjects.MODERATION_SERVICES: ServicesRequest,
     subjects.MODERATION_KEYWORDS: KeywordsRequest,
 }
