@@ -182,7 +182,9 @@ def _end(parts: Parts, opened: Opened, how: tuple[str, int, str | None], said: _
         body: what the provider says of it; empty: nothing.
     """
     outcome, status, error_code = how
-    usage, cost, flags = native.read("openai", body, provider=opened.provider), None, ()
+    usage = native.read("openai", body, provider=opened.provider)
+    cost: int | None = None
+    flags: tuple[str, ...] = ()
     if usage is not None:
         if outcome != "success":
             usage = msgspec.structs.replace(usage, source="lower_bound")

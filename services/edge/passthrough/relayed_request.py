@@ -59,8 +59,8 @@ async def made(
     if target.credentials is not None:
         block += await target.credentials.headers(method, path, body)
     sent = {name.lower(): value for name, value in read_headers(block)}
-    for name in kind.forwards if by_chat is None and request is not None else ():
-        value = request.header(name)
+    for name in kind.forwards if by_chat is None else ():
+        value = None if request is None else request.header(name)
         if value is not None and value.isprintable():
             sent[name] = value
     if form is not None and request is not None:

@@ -59,7 +59,7 @@ class World:
         return edge
 
     def decide(self, asked: DecideRequest) -> DecideReply:
-        candidates = [Candidate("first", "openai", "gpt-4o", PRICE)]  # type: ignore[arg-type]
+        candidates = [Candidate("first", "openai", "gpt-4o", PRICE)]
         return DecideReply(Grant(CALLER, asked.route, asked.model, 1, ["control.key.x"], candidates))
 
     async def ask(self, edge: Edge, method: str, path: str, **body: Any) -> httpx.Response:
@@ -228,10 +228,10 @@ async def test_a_provider_that_is_away_is_asked_again_until_its_term_is_over(
 ) -> None:
     edge = await world.edge()
     await world.begun(edge)
-    target = edge.parts.targets.pop("first")  # type: ignore[call-overload]
+    target = edge.parts.targets.pop("first")
     await asyncio.sleep(0.15)
     assert edge.parts.running.all
-    edge.parts.targets["first"] = target  # type: ignore[index]
+    edge.parts.targets["first"] = target
     world.keeper.over()
     assert (await the_end(edge)).cost_picousd == COST
     monkeypatch.setattr(background, "TERM_MS", -1)
