@@ -84,6 +84,8 @@ class ControlFeed:
         self._on_reset = on_reset
         self._ensure = ensure
         self._subscription: Subscription | None = None
+        self._left: Subscription | None = None
+        """What it brings is of what was forgotten: nobody hears it any more."""
         self._expected_delivery = 1
         self._held: list[Told] = []
         """Of a batch whose last fact hasn't come."""
@@ -169,6 +171,7 @@ class ControlFeed:
         """The stream as it is now. One that we don't know is forgotten, and so is all that came
         from it.
         """
+        applied = self.seq  # what comes while the answer is on its way may be newer than it
         try:
             state = await streams.state(self._client, subjects.CONTROL_STREAM)
         except StreamError as error:
@@ -179,7 +182,7 @@ class ControlFeed:
         if known is not None:
             if state.created != known.created:
                 self._forget(f"it was made at {state.created}, the one we knew at {known.created}")
-            elif state.last_seq < self.seq:
+            elif state.last_seq < applied:
                 self._forget("facts were taken out of it")
         if self._known is None:
             self._losses.begin()
@@ -193,6 +196,9 @@ class ControlFeed:
         self._known = None
         self.seq = 0
         self.caught_up = self._restoring = False
+        self._held = []
+        if self._subscription is not None:
+            self._left, self._subscription = self._subscription, None
         self._on_reset()
 
     async def _restart(self) -> None:
@@ -287,9 +293,11 @@ class ControlFeed:
             self._progress.notify_all()
 
     async def _unsubscribe(self) -> None:
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            try:
-                await subscription.unsubscribe()
-            except nats.errors.Error:
-                pass  # the connection is gone, and the subscription with it
+        over = (self._subscription, self._left)
+        self._subscription = self._left = None
+        for subscription in over:
+            if subscription is not None:
+                try:
+                    await subscription.unsubscribe()
+                except nats.errors.Error:
+                    pass  # the connection is gone, and the subscription with it

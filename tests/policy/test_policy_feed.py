@@ -177,3 +177,35 @@ async def test_nobody_is_answered_out_of_half_a_history(client: Client, follower
     await follower.until(lambda: follower.feed.caught_up)
     await late.until(lambda: late.feed.caught_up)
     await late.feed.close()
+
+
+async def test_what_comes_while_somebody_looks_is_no_loss(
+    follower: Follower, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine the broker's answer is older than facts that have been applied since."""
+    look, resets = streams.state, follower.resets
+
+    async def slow(client: Client, stream: str) -> streams.StreamState:
+        found = await look(client, stream)
+        seq = await write(client, team("meanwhile"))
+        await follower.until(lambda: follower.feed.seq >= seq)
+        return found
+
+    monkeypatch.setattr(streams, "state", slow)
+    await follower.feed._look()
+    assert follower.resets == resets and follower.feed.caught_up
+    assert follower.applied == [["meanwhile"]]
+
+
+async def test_nobody_is_answered_out_of_what_follows_upon_what_was_forgotten(
+    follower: Follower, client: Client
+) -> None:
+    """Facts that the consumer before still brings, when a stream turned out to be another one."""
+    await write(client, team("before"))
+    await follower.until(lambda: follower.applied == [["before"]])
+    follower.feed._forget("as if it were another stream")
+    await write(client, team("behind"))
+    async with asyncio.timeout(10):
+        while not follower.feed.caught_up:
+            await asyncio.sleep(0)
+    assert sorted(name for names in follower.applied for name in names) == ["before", "behind"]
