@@ -80,6 +80,32 @@ def _alerting(general: Tree, environ: Mapping[str, str], reading: Reading, ours:
             kept.append(name)
     general["alerting"] = kept
     _alert_types(general, reading)
+    _above_zero(general, ("alerting_threshold",), "general_settings", reading)
+    if isinstance(args, dict):
+        _above_zero(args, _NUMBERS, "general_settings.alerting_args", reading)
+
+
+_NUMBERS = (
+    "minor_outage_alert_threshold", "major_outage_alert_threshold", "book_behind_s", "spend_anomaly_multiplier", "spend_anomaly_min_spend",
+    "spend_anomaly_baseline_days", "spend_anomaly_factor", "spend_anomaly_usd_min",
+)  # fmt: skip
+
+
+def _above_zero(tree: Tree, names: Collection[str], at: str, reading: Reading) -> None:
+    """What is left out is as usual."""
+    for name in names:
+        given = tree.get(name)
+        if given is None:
+            continue
+        try:
+            number = 0.0 if isinstance(given, bool) else float(given)
+        except (TypeError, ValueError):
+            number = 0.0
+        if 0 < number < float("inf"):
+            tree[name] = number
+        else:
+            _idle(f"{at}.{name}", "it is no number above 0", reading)
+            del tree[name]
 
 
 def _alert_types(general: Tree, reading: Reading) -> None:

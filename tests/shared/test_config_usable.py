@@ -52,6 +52,18 @@ def test_other_channels_stay() -> None:
     ]
 
 
+def test_a_number_that_no_alert_can_have_is_named_and_the_usual_one_used() -> None:
+    args = "{book_behind_s: -1, spend_anomaly_factor: '7', report_check_interval: 9}"
+    config, keys = said(
+        f"general_settings: {{alerting: [slack], alerting_threshold: 0, alerting_args: {args}}}",
+        {"SLACK_WEBHOOK_URL": "https://h.example"},
+    )
+    for place in ("alerting_threshold", "alerting_args.book_behind_s"):
+        assert keys[f"general_settings.{place}"][0] == "no effect"
+    found = alerts.read(config.general_settings, {"SLACK_WEBHOOK_URL": "https://h.example"})
+    assert found is not None and (found.threshold_s, found.behind_s, found.anomaly_factor) == (300.0, 60.0, 7.0)
+
+
 @pytest.mark.parametrize(
     ("params", "kind", "verdict"),
     [
