@@ -104,13 +104,14 @@ async def test_a_million_audit_rows_are_verified_in_20_seconds(
 async def test_a_day_of_a_million_rows_goes_in_less_than_a_second(
     book: Book, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dropped_s, longest_s = await drop_beside_inserts(book, MILLION, 5_000)
+    drop = await drop_beside_inserts(book, MILLION, 5_000)
     with capsys.disabled():
         print(
-            f"\na day of {MILLION:,} rows: detached and dropped in {dropped_s * 1000:.0f} ms, longest insert beside it {longest_s * 1000:.0f} ms"
+            f"\na day of {MILLION:,} rows: gone in {drop.gone_s * 1000:.0f} ms, its files removed in {drop.whole_s * 1000:.0f} ms,"
+            f" longest insert beside it {drop.longest_insert_s * 1000:.0f} ms"
         )
-    assert dropped_s < 1
-    assert longest_s < 1
+    assert drop.gone_s < 1
+    assert drop.longest_insert_s < 1
 
 
 @pytest.mark.timeout(600)

@@ -32,6 +32,7 @@ class Target:
             request.transport.abort()
         elif self.mood == "slow":
             await asyncio.sleep(5)
+            self.got.append(one)  # who waited that long is told that it came
         elif self.mood != 200:
             return web.Response(status=self.mood, text="secret-of-theirs")
         else:
