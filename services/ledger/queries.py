@@ -1,7 +1,7 @@
 """Questions to the book. Read-only, every statement bounded in time, every answer in rows."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -68,10 +68,7 @@ class Report:
         query = SpendQuery(
             first, end, ZoneInfo("UTC"), "none", ("tag",), filters, TAGS_MAX + 2, previous=False, csv=False
         )
-        async with self._snapshot() as connection:
-            kept = await self._kept(connection, first, end)
-            sql, arguments = spend_sql.build(query, Plan("cube", "year"), scope, kept)
-            found = await connection.fetch(sql, *arguments)
+        found = await self.of_cube(first, end, lambda kept: spend_sql.build(query, Plan("cube", "year"), scope, kept))
         rows = [
             {"value": row["d0"], "requests": row["requests"], "spend_picousd": row["spend_picousd"]}
             for row in found
@@ -87,10 +84,9 @@ class Report:
             rows = await self.fetch(QUERIES["tag_rows"], days.first, days.last, names, TAGS_MAX + 1)
         else:
             first, end = _instants(days)
-            async with self._snapshot() as connection:
-                kept = await self._kept(connection, first, end)
-                sql, arguments = spend_sql.tag_days(first, end, scope, kept, names, TAGS_MAX + 1)
-                rows = await connection.fetch(sql, *arguments)
+            rows = await self.of_cube(
+                first, end, lambda kept: spend_sql.tag_days(first, end, scope, kept, names, TAGS_MAX + 1)
+            )
         return rows[:TAGS_MAX], len(rows) > TAGS_MAX
 
     async def spent(self, wanted: list[SpentBy]) -> list[int]:
@@ -279,6 +275,16 @@ class Report:
         if len(rows) > ROWS_MAX:
             refuse("group_by", f"gives more than {ROWS_MAX} rows: narrow the range, filter, or ask for a smaller top")
         return plans[0].source, rows, totals[0] if totals else None
+
+    async def of_cube(
+        self, first: datetime, end: datetime, statement: Callable[[Kept], tuple[str, list[Any]]]
+    ) -> list[Any]:
+        """Rows of a statement about what the cube has between two instants, made when that is
+        known.
+        """
+        async with self._snapshot() as connection:
+            sql, arguments = statement(await self._kept(connection, first, end))
+            return list(await connection.fetch(sql, *arguments))
 
     async def _kept_for(self, connection: Any, query: SpendQuery, plans: Sequence[Plan]) -> Kept:
         """Nothing where nobody asks the cube."""

@@ -22,6 +22,7 @@ from services.ledger import (
     spend_calculate,
     spend_global,
     spend_logs,
+    tag_users,
     tags_api,
 )
 from services.ledger.answers import Handler
@@ -57,6 +58,7 @@ def handlers(api: Api) -> dict[str, Handler]:
         **latency_report.handlers(api),
         **open_api.handlers(api),
         **tags_api.handlers(api),
+        **tag_users.handlers(api),
     }
 
 

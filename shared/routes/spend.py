@@ -59,6 +59,10 @@ _FILTERS = (
     Parameter("api_key"),
     Parameter("timezone", "IANA name, or minutes west of UTC"),
 )
+_TAG_FILTERS = (
+    Parameter("tag_filter", "Tags with this text in them"),
+    Parameter("tag_filters", "These tags alone; several times for several"),
+)
 _LIMIT = Parameter("limit", type="integer")
 _OF_KEYS = (
     ("aggregated", "The same of all days at once", (Parameter("api_key_limit", type="integer"),), _OBJECT),
@@ -169,6 +173,12 @@ ROWS = (
     Route(name="/tag/info", methods=("POST",), paths=("/tag/info",), surface="ledger", groups=_OWN, answer=_OBJECT,
           summary="Some tags, by name", request={"type": "object", "required": ["names"], "properties": {
               "names": {"type": "array", "items": {"type": "string"}}}}),
+    _question("/tag/summary", "Calls, tokens, spend and users, by tag", *_DAYS, *_TAG_FILTERS, answer=_OBJECT, groups=_OWN),
+    *(_question(f"/tag/{name}", f"How many users each tag had, of the last 7 {period}", *_TAG_FILTERS, answer=_OBJECT, groups=_OWN)
+      for name, period in (("dau", "days"), ("wau", "weeks"), ("mau", "times 30 days"))),
+    _question("/tag/distinct", "Which clients call, by their tag `User-Agent: ...`, the most calls first", answer=_OBJECT, groups=_OWN),
+    _question("/tag/user-agent/per-user-analytics", "Calls, tokens and spend by user, of the last 30 days", *_TAG_FILTERS,
+              Parameter("page", type="integer"), Parameter("page_size", type="integer"), answer=_OBJECT, groups=_OWN),
     _question("/audit/summary", "How much was changed, refused and blocked", *_DAYS, answer=_OBJECT),
     _question("/audit/{id}", "One entry of the audit log", answer=_OBJECT),
     Route(name="/export", methods=("GET",), paths=("/export",), surface="ledger", answer=_OBJECT, summary="How the last export went"),

@@ -28,7 +28,7 @@ NAMED = {
     "team_id": "zz-team", "team_ids": "zz-team", "team": "zz-team", "tags": "zz-tag", "tag": "zz-tag", "model": "zz-model",
     "model_group": "zz-model", "organization_ids": "zz-organization", "organization_id": "zz-organization", "end_user": "zz-customer",
     "end_user_ids": "zz-customer", "customer": "zz-customer", "customer_id": "zz-customer", "key_alias": "zz-key",
-    "search": "zz-key", "session_id": "zz-session", "request_id": "zz-provider-id",
+    "tag_filter": "zz-tag", "tag_filters": "zz-tag", "search": "zz-key", "session_id": "zz-session", "request_id": "zz-provider-id",
 }  # fmt: skip
 """What another's rows are found by, for those who may see them."""
 PUBLIC = frozenset(("/.well-known/tollgate-ledger-keys",))
