@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 import structlog
 
-from services.edge import payload, provider_ids
+from services.edge import own_headers, payload, provider_ids
 from services.edge.answers import Named, about
 from services.edge.asked import Asked
 from services.edge.formats.base import Call
@@ -33,7 +33,7 @@ from shared.addresses import shortened
 from shared.billing import Cost, Price, Usage, cost, most_picousd
 from shared.errors import Refusal, RefusedError
 from shared.facts import Caller, Refused, encode_fact, encode_opened, encode_rest_of_opened, encode_settled
-from shared.grant import Candidate, Permit
+from shared.grant import Candidate, Permit, merge_tags
 from shared.ids import new_request_id
 from shared.money import CALL_PICOUSD_MAX
 from shared.routes import Route
@@ -116,7 +116,7 @@ class Account:
         self._rest = encode_rest_of_opened(
             call.stream,
             recorded_customer(parts, call),
-            permit.tags,
+            permit.tags if not parts.tags_clients else recorded_tags(parts, permit.tags, head.user_agent),
             self._logged(),
             recorded(parts, head.ip),
             head.user_agent,
@@ -319,6 +319,11 @@ def recorded_customer(parts: Parts, call: Call) -> str | None:
     return call.customer_id if parts.records_customers else None
 
 
+def recorded_tags(parts: Parts, tags: list[str], user_agent: str | None) -> list[str]:
+    """A call's, as the book may have them: nothing is decided by what its client is called."""
+    return merge_tags(tags, own_headers.client_tags(user_agent)) if parts.tags_clients and user_agent else tags
+
+
 def cost_of(price: Price | None, usage: Usage) -> Cost:
     """What it cost, and why that is a guess. What can't be a cost is recorded as unpriced."""
     if usage is NOTHING:
@@ -367,7 +372,9 @@ async def refuse(
         error_code=refusal.code,
         refused_by="policy" if screening is None else "moderation",
         customer_id=recorded_customer(parts, call) if call is not None else None,
-        tags=permit.tags if permit is not None else (call.tags if call is not None else []),
+        tags=recorded_tags(
+            parts, permit.tags if permit is not None else call.tags if call is not None else [], head.user_agent
+        ),
         requester_ip=recorded(parts, head.ip),
         user_agent=head.user_agent,
         litellm_call_id=head.litellm_call_id,

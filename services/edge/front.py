@@ -91,6 +91,7 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
         "call_id_in_errors": bool(general.get("include_call_id_in_error_body")),
         "default_models": dict.fromkeys(COMPLETIONS, default) if default else {},
         "records_customers": not config.litellm.disable_end_user_cost_tracking,
+        "tags_clients": config.litellm.disable_add_user_agent_to_request_tags is False,
         "metrics_need_key": config.litellm.require_auth_for_metrics_endpoint,
     }
 

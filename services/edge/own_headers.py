@@ -41,6 +41,11 @@ class OwnHeaders(msgspec.Struct, frozen=True):
             head.hints = msgspec.structs.replace(hints, tags=tags, customer_id=customer_id)
 
 
+def client_tags(user_agent: str) -> list[str]:
+    """Which client it is, and which of its versions."""
+    return [f"User-Agent: {user_agent.partition('/')[0]}", f"User-Agent: {user_agent}"]
+
+
 def of(config: Config) -> OwnHeaders | None:
     """Raises ConfigError."""
     general = config.general

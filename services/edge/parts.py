@@ -109,6 +109,8 @@ class Parts(msgspec.Struct, kw_only=True):
     """Route → the model that its requests ask which name none."""
     records_customers: bool = True
     """False: the book says of no call whom it was made for (`disable_end_user_cost_tracking`)."""
+    tags_clients: bool = False
+    """Whether in the book a call's User-Agent is among its tags."""
     metrics_need_key: bool = True
     """Whether `/metrics` on the clients' port asks who asks."""
     site: Site = Site()

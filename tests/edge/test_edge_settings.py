@@ -268,6 +268,36 @@ async def test_the_book_names_no_customer_where_the_file_says_so(off: bool) -> N
     assert {opened.customer_id, settled.opened.customer_id, refused.customer_id} == ({None} if off else {"ann"})
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "said", ["", "{disable_add_user_agent_to_request_tags: true}", "{disable_add_user_agent_to_request_tags: false}"]
+)
+async def test_the_client_is_a_tag_in_the_book_where_the_file_says_so(said: str) -> None:
+    """In the book alone: no rule about what callers may tag sees it."""
+    built = front.build(parsed(f"litellm_settings: {said}"), {}, Outbound(OutboundSettings.read({}), Guard()))
+    async with Provider(always(answer("hi"))) as there, Edge({"m": [there.url]}) as edge:
+        edge.parts.tags_clients = built["tags_clients"]
+
+        async def chat(model: str) -> int:
+            body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "metadata": {"tags": ["app"]}}
+            async with await edge.connect() as caller:
+                await caller.post(
+                    "/v1/chat/completions", json.dumps(body).encode(), {"User-Agent": "claude-cli/2.1 (x, y)"}
+                )
+                return (await caller.answer()).status
+
+        assert await chat("m") == 200
+        opened, settled = await told(edge)
+        no = Denial(errors.model_not_allowed("n", "key"), 1, [], rule="key_models")
+        edge.bus.answers[subjects.POLICY_DECIDE] = lambda _: DecideReply(no)
+        assert await chat("n") == no.refusal.status
+        await until(lambda: len(edge.facts()) == 3)
+        refused = edge.facts()[-1]
+    clients = ["User-Agent: claude-cli", "User-Agent: claude-cli/2.1 (x, y)"] if "false" in said else []
+    assert [*opened.tags] == [*settled.opened.tags] == ["app", *clients]
+    assert isinstance(refused, Refused) and refused.tags == ["app", *clients]
+
+
 def test_parameters_that_nobody_gets_are_said_once_for_all() -> None:
     text = (
         "litellm_settings: {additional_drop_params: [seed]}\n"

@@ -187,6 +187,7 @@ class PassedThrough(Record):
             guardrails=list(entry.guardrails),
             upstream_model=entry.host,
             price=None if cost is None else Price(0, 0, request_picousd=cost, source="config"),
+            tags=account.recorded_tags(parts, [], head.user_agent),
             requester_ip=head.ip,
             user_agent=head.user_agent,
             max_cost_picousd=cost,

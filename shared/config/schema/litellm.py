@@ -188,8 +188,16 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """
     extra_spend_tag_headers: Annotated[Names, By("edge")] = []
     """Headers whose values become tags."""
-    disable_add_user_agent_to_request_tags: Annotated[bool, By()] = False
-    """Don't make the User-Agent a tag."""
+    disable_add_user_agent_to_request_tags: Annotated[
+        bool | None,
+        By(
+            "edge",
+            differently="a User-Agent is a tag only where this is `false`: its clients choose it, as many as they like",
+        ),
+    ] = None
+    """`false`: in the book a call's tags are also its client, without and with its version
+    (`User-Agent: ...`), which `/tag/dau`, `/tag/distinct` and the others ask for.
+    """
     max_budget: Annotated[
         Annotated[float, Meta(ge=0, lt=1e9)] | None,
         By("policy", differently="looked at in the book every second; 0 lets nothing through"),
