@@ -21,7 +21,8 @@ from services.ledger.book_sql import of_days
 from services.ledger.facts_in import EPOCH, midnight
 from services.ledger.params import refuse
 from services.ledger.spend_query import DAYS_MAX, FILTER_VALUES_MAX, Plan, SpendQuery
-from services.ledger.spend_sources import Kept, Statement, cube_rows, of_scope
+from services.ledger.spend_sources import Kept, cube_rows
+from services.ledger.statement import Statement, of_scope
 from shared.entities import USER
 from shared.money import usd_from_picousd
 
