@@ -1,6 +1,7 @@
 """One opened call has one end, and the client has the last byte only once it is recorded."""
 
 import asyncio
+import gzip
 import json
 import time
 from typing import Any
@@ -247,6 +248,21 @@ async def test_a_stream_a_provider_answers_in_one_piece_comes_as_the_stream_that
     assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": "Hi there"}
     assert events[1]["choices"][0]["finish_reason"] == "stop"
     assert answer.body.endswith(DONE)
+    _, settled = await told(edge)
+    assert (settled.outcome, settled.usage) == ("success", Usage(10, 5, source="provider"))
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "", "application/octet-stream"])
+async def test_a_stream_is_one_however_it_is_labelled_and_packed(start: Start, kind: str) -> None:
+    """Nobody asked for gzip, and it comes cut anywhere, in two members."""
+    events = delta("Hi") + delta(" you") + USAGE_EVENT
+    packed = gzip.compress(events) + gzip.compress(DONE)
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n"
+    pieces = [chunk(packed[at : at + 7]) for at in range(0, len(packed), 7)]
+    edge = await start(always(head % kind.encode(), *pieces, LAST_CHUNK))
+    answer = await edge.chat(stream=True)
+    assert answer.headers["content-type"] == "text/event-stream" and "content-encoding" not in answer.headers
+    assert answer.body == delta("Hi") + delta(" you") + DONE
     _, settled = await told(edge)
     assert (settled.outcome, settled.usage) == ("success", Usage(10, 5, source="provider"))
 
