@@ -56,6 +56,12 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """
 
     @property
+    def tags(self) -> list[str]:
+        """Of `metadata`, as far as they are such."""
+        found = self.metadata.get("tags")
+        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+
+    @property
     def delegated(self) -> bool:
         """Somebody else than its user has its secret: who administers a team or an organisation
         made it for them, or took it over. It calls models in their name, and has none of their
@@ -136,7 +142,7 @@ KEY = EntityKind(
     ),
     indexes=(
         "team_id", "user_id", "replaced_by", "organization_id", "created_by", "blocked", "rotates", "budget_id", "project_id",
-        "agent_id", "access_group_ids", "is_session",
+        "agent_id", "access_group_ids", "is_session", "tags",
     ),
     check=check_budgets,
 )  # fmt: skip

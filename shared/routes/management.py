@@ -13,7 +13,7 @@ _TEAM_ID = Parameter("team_id", "Without it the caller's own")
 _KEY_FILTERS = tuple(
     Parameter(name)
     for name in (
-        "user_id", "team_id", "organization_id", "project_id", "agent_id", "access_group_id", "key_hash", "key_alias", "search", "status",
+        "user_id", "team_id", "organization_id", "project_id", "agent_id", "access_group_id", "tag", "key_hash", "key_alias", "search", "status",
         "expires", "sort_by", "sort_order", "expand",
     )
 )  # fmt: skip

@@ -193,3 +193,21 @@ def _fold(w: World, entity: Any) -> None:
 
     kind = next(kind for kind in KINDS.values() if kind.struct is type(entity))
     w.directory._put(kind.name, kind.id_of(entity), entity)
+
+
+def test_keys_are_found_by_a_tag() -> None:
+    """As it is now; what callers stored in its place and is no tag finds nothing."""
+    w = World(
+        key("a", metadata={"tags": ["web", "nightly"]}, user_id="ann"), key("b", metadata={"tags": ["web"]}, user_id="bob"),
+        key("c", metadata={"tags": "web"}), key("d", metadata={"tags": [["web"], 7, None]}), key("e", key_alias="web"),
+    )  # fmt: skip
+
+    def found(actor: Caller | None = None, **query: str) -> set[str]:
+        return set(w.call("/key/list", query=query, actor=actor)["keys"])
+
+    assert found(tag="web") == {digest("a"), digest("b")}
+    assert found(tag="web", user_id="ann") == {digest("a")}
+    assert found(tag="we") == found(tag="7") == set()
+    assert found(Caller(digest("b"), user_id="bob", role="internal_user"), tag="web") == {digest("b")}
+    w.call("/key/update", {"key": digest("b"), "metadata": {"tags": ["nightly"]}})
+    assert found(tag="web") == {digest("a")} and found(tag="nightly") == {digest("a"), digest("b")}

@@ -29,6 +29,7 @@ _FILTERS = {
     "project_id": "project_id",
     "agent_id": "agent_id",
     "access_group_id": "access_group_ids",
+    "tag": "tags",
 }
 """Of the query → index of the keys."""
 

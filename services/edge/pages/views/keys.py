@@ -39,7 +39,7 @@ async def show(look: Look) -> Shown:
         "sort_by": "created_at",
         "sort_order": "desc",
     }
-    query |= asked.given("user_id", "team_id", "search", "status")
+    query |= asked.given("user_id", "team_id", "tag", "search", "status")
     if query.get("status") == "session":
         query |= {"status": "", "sessions": "true"}
     if not look.visitor.sees_all:
@@ -67,9 +67,10 @@ async def show(look: Look) -> Shown:
     statuses = [("", say("all")), *((s, say("state." + s)) for s in ("active", "expired", "revoked"))]
     statuses.append(("session", say("keys.session")))
     filters = [
-        Input(name="search", label=say("keys.search"), value=asked["search"]),
+        Input(name="search", label=say("keys.alias"), value=asked["search"]),
         Input(name="user_id", label=say("keys.owner"), value=asked["user_id"]),
         Input(name="team_id", label=say("by.team"), value=asked["team_id"]),
+        Input(name="tag", label=say("by.tag"), value=asked["tag"]),
         Input(name="status", label=say("keys.state"), value=asked["status"], options=statuses),
     ]
     pages = pages_of(look, found["current_page"], found["total_pages"], found["total_count"])
