@@ -48,7 +48,7 @@ async def main(life: Life) -> None:
 
         async def apply(config: Config, environ: Mapping[str, str]) -> list[str]:
             client.use(settings.read(ModerationSettings, environ).nats_url)
-            screen.replace(await _load(conf, config, environ, outbound))
+            await screen.replace(await _load(conf, config, environ, outbound))
             return []
 
         keeping = [
@@ -58,6 +58,7 @@ async def main(life: Life) -> None:
         await _serve(life, conf, client, screen, Tokens())
         for task in keeping:
             task.cancel()
+    await screen.replace([])
     await source.close()
     await outbound.close()
     await probes.cleanup()

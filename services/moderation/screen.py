@@ -43,10 +43,20 @@ class Screen:
     def __init__(self, guardrails: Iterable[Loaded]) -> None:
         """`guardrails`: in the order they run."""
         self._metrics = {UNKNOWN: GuardrailMetrics(UNKNOWN)}
-        self.replace(guardrails)
+        self._guardrails: dict[str, Loaded] = {}
+        self._use(guardrails)
 
-    def replace(self, guardrails: Iterable[Loaded]) -> None:
-        """From the next question on; what runs goes on with those it began with."""
+    async def replace(self, guardrails: Iterable[Loaded]) -> None:
+        """From the next question on; what runs goes on with those it began with, whose connections
+        end after it.
+        """
+        before = self._guardrails
+        self._use(guardrails)
+        for circuit in (circuit for loaded in before.values() for circuit in loaded.circuits):
+            if circuit.ending is not None:
+                await circuit.ending()
+
+    def _use(self, guardrails: Iterable[Loaded]) -> None:
         self._guardrails = {loaded.name: loaded for loaded in guardrails}
         for name in self._guardrails:
             self._metrics.setdefault(name, GuardrailMetrics(name))

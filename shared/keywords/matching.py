@@ -24,6 +24,7 @@ import ahocorasick_rs
 from shared.keywords import plain
 from shared.keywords.confusables import LATIN
 from shared.keywords.detector import Detector, one_space
+from shared.keywords.plain import in_steps
 
 SPAN_CHARACTERS_MAX = 256
 """The most characters of a text one match may span, invisible ones and repeated white space not
@@ -175,7 +176,7 @@ class Matcher:
         for form in _forms(text):
             yield form.encode("utf-8", "surrogatepass")
             if self._homoglyphs and not form.isascii():
-                yield form.translate(LATIN).encode("utf-8", "surrogatepass")
+                yield in_steps(_latin, form).encode("utf-8", "surrogatepass")
 
 
 def _bases(form: bytes) -> Iterator[bytes]:
@@ -229,7 +230,19 @@ def _visible(text: str) -> str:
     """Without invisible characters, each run of white space one space."""
     if text.isascii():
         return _shown(text.encode().translate(_ASCII_SPACES)).decode()
-    return _one_space(_odd_space.sub(" ", _invisible.sub("", text)))
+    return _one_space(in_steps(_seen, text))
+
+
+def _seen(text: str) -> str:
+    return _odd_space.sub(" ", _invisible.sub("", text))
+
+
+def _latin(text: str) -> str:
+    return text.translate(LATIN)
+
+
+def _without_strays(text: str) -> str:
+    return _stray.sub("", text)
 
 
 def _one_space(text: str) -> str:
@@ -263,7 +276,7 @@ def _forms(text: str) -> Iterator[str]:
     )  # composing makes spaces where there were none: U+FDFA
     if composed != folded:
         yield composed
-    bare = _stray.sub("", composed)
+    bare = in_steps(_without_strays, composed)
     if bare != composed:
         yield bare
 

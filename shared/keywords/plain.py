@@ -16,6 +16,16 @@ KNOWN_MAX = 20_000
 REPLACED_MAX = 12
 """As many distinct letters are replaced one by one."""
 _ASCII = bytes(range(128))
+STEP_CHARACTERS = 8_192
+
+
+def in_steps(change: Callable[[str], str], text: str) -> str:
+    """`change`, which looks at each character by itself, of one piece after the other: one call of
+    it holds the interpreter to its end, so others would wait for a whole text.
+    """
+    if len(text) <= STEP_CHARACTERS:
+        return change(text)
+    return "".join(change(text[at : at + STEP_CHARACTERS]) for at in range(0, len(text), STEP_CHARACTERS))
 
 
 class Plain:
@@ -53,7 +63,8 @@ class Plain:
             return data
         spelled = [(character, form) for character, form in changed if form != character.casefold()]
         if len(spelled) > REPLACED_MAX:
-            text = text.translate({ord(character): form for character, form in spelled})
+            table = {ord(character): form for character, form in spelled}
+            text = in_steps(lambda piece: piece.translate(table), text)
         else:
             for character, form in spelled:
                 text = text.replace(character, form)

@@ -13,6 +13,8 @@ from services.moderation.guardrails import Inspection, banned_keywords, table
 from services.moderation.guardrails.banned_keywords import BannedKeywords
 from services.moderation.guardrails.parts import Parts
 from shared.config import ConfigError, parse
+from shared.keywords import plain
+from shared.keywords.matching import Matcher
 from tests.moderation.moderation_kit import answered
 
 
@@ -178,3 +180,26 @@ async def test_a_changed_file_is_read_again_without_a_restart(tmp_path: Path, mo
     (tmp_path / "other").write_text("three\n")
     (tmp_path / "other").rename(file)
     assert await said(guardrail, "three") == "Keyword banned. Keyword=three"
+
+
+@pytest.mark.parametrize("said", ["\ufdfa", "раsswоrd ", "㌖", "𝔄", "\u0f77", "e\u0301\u0323", "a\u200b", "ﾊﾟ"])
+@pytest.mark.parametrize("homoglyphs", [False, True])
+async def test_a_long_text_that_one_step_does_not_clear_is_looked_at_in_a_thread(said: str, homoglyphs: bool) -> None:
+    guardrail = BannedKeywords(["bomb", "käse"], homoglyphs=homoglyphs)
+    text = (said * 33_000)[:32_768]
+    cleared = guardrail._matcher.clear_at_once([text])
+    found = guardrail.inspect(Inspection([text], "pre_call"))
+    assert isinstance(found, list) == cleared
+    assert (found if isinstance(found, list) else await found) == []
+    blocked = guardrail.inspect(Inspection([text[:20_000] + " böMB? ka\u0308se", "fine"], "pre_call"))
+    assert len(blocked if isinstance(blocked, list) else await blocked) == 1
+
+
+@pytest.mark.parametrize("said", ["a\u200b", "раsswоrd ", "Ⅷ\u0301", "".join(map(chr, range(0x2460, 0x24EA)))])
+def test_what_changes_each_letter_is_done_in_steps(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call holds the interpreter to its end."""
+    text = (said * 50_000)[:50_000]
+    matcher = Matcher(["käse"], homoglyphs=True)
+    whole = matcher.find(text + " KA\u0308SE"), list(matcher._compared(text))
+    monkeypatch.setattr(plain, "STEP_CHARACTERS", 1)
+    assert (matcher.find(text + " KA\u0308SE"), list(matcher._compared(text))) == whole

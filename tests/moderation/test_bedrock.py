@@ -1,12 +1,14 @@
 """Amazon Bedrock's guardrails; botocore's own model of the API reads what the stand-in says."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from services.moderation.screen import Screen
 from shared.config import ConfigError
 from shared.outbound import Outbound
-from tests.moderation.remote_kit import StandIn, listed, screened
+from tests.moderation.remote_kit import StandIn, listed, load, screened
 
 ENVIRON = {"AWS_REGION_NAME": "eu-west-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
 PATH = "/guardrail/gr-1/version/DRAFT/apply"
@@ -74,3 +76,32 @@ def test_what_is_no_guardrail_of_bedrock_is_refused(outbound: Outbound, params: 
         listed(outbound, ENVIRON, guardrail="bedrock", **params)
     with pytest.raises(ConfigError, match="AWS_REGION_NAME"):
         listed(outbound, {}, guardrail="bedrock", guardrailIdentifier="g")
+
+
+async def test_a_dropped_guardrail_s_client_is_closed_after_its_last_question(
+    server: StandIn, outbound: Outbound
+) -> None:
+    params = {"guardrail": "bedrock", "guardrailIdentifier": "gr-1", "aws_bedrock_runtime_endpoint": server.url}
+    entry = {"guardrail_name": "g", "litellm_params": params}
+    loaded = load(outbound, ENVIRON, guardrails=[entry])
+    screen, aws = Screen(loaded), vars(loaded[0].guardrail)["_aws"]
+    asked, said = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Any) -> dict[str, Any]:
+        asked.set()
+        await said.wait()
+        return {"action": "NONE", "outputs": [], "assessments": [], "usage": {}}
+
+    server.answers[PATH] = slow
+    running = asyncio.create_task(screened(screen, "seen"))
+    await asked.wait()
+    client = aws._client
+    sessions = client._endpoint.http_session._sessions
+    assert sessions
+    await screen.replace(load(outbound, ENVIRON, guardrails=[entry]))
+    assert sessions and not running.done()
+    said.set()
+    assert (await running).action == "allow"
+    assert aws._client is None and all(session.closed for session in sessions.values())
+    assert (await screened(screen, "seen")).action == "allow"  # by the one that took its place
+    await screen.replace([])

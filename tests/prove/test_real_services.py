@@ -1,8 +1,10 @@
-"""Guardrails against the real libraries behind their services: `make prove`, where the environment
-names a Python that has them.
+"""Guardrails against the real libraries behind their services: `make prove`.
+
+llm-guard has an environment of its own (1.5 GB: it asks for torch), made here once and kept beside
+the project's packages. Presidio is tried where the environment names a Python that has it:
 
 PRESIDIO_PYTHON   presidio-analyzer, and a spaCy pipeline as the package PRESIDIO_MODEL (en_core_web_sm)
-LLM_GUARD_PYTHON  llm-guard
+LLM_GUARD_PYTHON  one with llm-guard, instead of the one made here
 
 And a real model, which `make model` serves, in Llama Guard's place: what it thinks is worth
 nothing, but it reads the real prompt, and its answer is a verdict where it has the form of one.
@@ -11,11 +13,13 @@ nothing, but it reads the real prompt, and its answer is a verdict where it has 
 import json
 import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from services.moderation.guardrails import table
@@ -29,7 +33,9 @@ from tests.live.conftest import model_url as model_url
 from tests.support.ports import free_port
 
 HERE = Path(__file__).parent
-PRESIDIO, LLM_GUARD = os.environ.get("PRESIDIO_PYTHON", ""), os.environ.get("LLM_GUARD_PYTHON", "")
+PRESIDIO = os.environ.get("PRESIDIO_PYTHON", "")
+LLM_GUARD = ("llm-guard==0.3.16", "torch==2.13.0")
+"""The last release, and a framework that it runs with."""
 MODEL = os.environ.get("PRESIDIO_MODEL", "en_core_web_sm")
 
 
@@ -98,17 +104,69 @@ async def test_presidio(outbound: Outbound) -> None:
         assert verdict.action == "allow"
 
 
-@pytest.mark.skipif(not LLM_GUARD, reason="LLM_GUARD_PYTHON names no Python with llm-guard")
-async def test_llm_guard(outbound: Outbound) -> None:
-    with served(LLM_GUARD, "llm_guard_app.py") as url:
-        verdict, out = await screened(outbound, "hello world", guardrail="llm_guard", api_base=url)
-        assert (verdict.action, out) == ("allow", "hello world")
-        verdict, out = await screened(outbound, "zero\u200bwidth", guardrail="llm_guard", api_base=url)
-        assert verdict.action in ("redact", "block") and "\u200b" not in (out if verdict.action == "redact" else "")
-        verdict, _ = await screened(outbound, "make a BOMB", guardrail="llm_guard", api_base=url)
-        assert (verdict.action, verdict.message) == ("block", "Violated content safety policy")
-        verdict, _ = await screened(outbound, "a BOMB you say", "post_call", guardrail="llm_guard", api_base=url)
-        assert verdict.action == "block"
+@pytest.fixture(scope="module")
+def llm_guard() -> Iterator[str]:
+    with served(os.environ.get("LLM_GUARD_PYTHON") or python_with(*LLM_GUARD), "llm_guard_app.py") as url:
+        yield url
+
+
+def python_with(*packages: str) -> str:
+    """A Python beside the project's own with these in it; made again where making it was cut
+    short.
+    """
+    python = Path(sys.prefix) / packages[0] / "bin" / "python"
+    made = python.parent.parent / "made"
+    if not made.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(python.parent.parent)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
+        made.touch()
+    return str(python)
+
+
+GITHUB_TOKEN = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"
+
+
+@pytest.mark.parametrize(
+    ("text", "stage", "action", "types"),
+    [
+        ("hello world", "pre_call", "allow", []),
+        ("make a BOMB", "pre_call", "block", ["BanSubstrings"]),
+        ("use Bearer abc.def-123 there", "pre_call", "block", ["Regex"]),
+        (f"push with {GITHUB_TOKEN}", "pre_call", "block", ["Secrets"]),
+        ("zero\u200bwidth", "pre_call", "block", ["InvisibleText"]),
+        ("a fine day", "post_call", "allow", []),
+        ("a BOMB you say", "post_call", "block", ["BanSubstrings"]),
+    ],
+)
+async def test_llm_guard(
+    outbound: Outbound, llm_guard: str, text: str, stage: str, action: str, types: list[str]
+) -> None:
+    verdict, out = await screened(outbound, text, stage, guardrail="llm_guard", api_base=llm_guard)
+    assert (verdict.action, verdict.types) == (action, types)
+    assert out == text
+    if action == "block":
+        assert (verdict.status, verdict.message) == (400, "Violated content safety policy")
+
+
+async def test_what_llm_guard_answers(llm_guard: str) -> None:
+    """As its API server was recorded to answer, whose shape the stand-ins of other tests have."""
+
+    async def asked(path: str, **question: Any) -> Any:
+        async with aiohttp.ClientSession() as http, http.post(llm_guard + path, json=question) as answer:
+            return await answer.json()
+
+    said = await asked("/analyze/prompt", prompt="make a BOMB Bearer abc.def", scanners_suppress=["Secrets"])
+    assert said == {
+        "is_valid": False,
+        "scanners": {"Regex": 1.0, "BanSubstrings": 1.0, "InvisibleText": -1.0},
+        "sanitized_prompt": "make a [REDACTED] [REDACTED]",
+    }
+    assert await asked("/scan/prompt", prompt="hello", scanners_suppress=["Regex", "BanSubstrings"]) == {
+        "is_valid": True,
+        "scanners": {"Secrets": -1.0, "InvisibleText": -1.0},
+    }
+    said = await asked("/analyze/output", prompt="", output="a BOMB")
+    assert (said["is_valid"], said["sanitized_output"]) == (False, "a [REDACTED]")
 
 
 GRAMMAR = 'root ::= "safe" | "unsafe\\nS" [1-9]'

@@ -35,7 +35,11 @@ class Aws:
         self._library = _library()
         self._lock = asyncio.Lock()
         self._client: Any = None
+        self._running = 0
+        """Questions that use the client, or are about to."""
+        self._dropped = False
         self.circuit = Circuit()
+        self.circuit.ending = self.end
 
     @asynccontextmanager
     async def question(self) -> AsyncIterator[Any]:
@@ -43,12 +47,26 @@ class Aws:
         too.
         """
         with self.circuit.question():
+            self._running += 1
             try:
                 yield await self._opened()
             except NoAnswerError:
                 raise
             except Exception as error:  # botocore's many; their texts may quote the request
                 raise NoAnswerError(type(error).__name__) from None
+            finally:
+                self._running -= 1
+                if self._dropped:
+                    await self.end()
+
+    async def end(self) -> None:
+        """Closes the client once no question uses it: those that were asked before are answered."""
+        self._dropped = True
+        if self._running:
+            return
+        client, self._client = self._client, None
+        if client is not None:
+            await client.__aexit__(None, None, None)
 
     async def _opened(self) -> Any:
         """One client, made by the first question."""

@@ -65,6 +65,8 @@ class Circuit:
         self._asked_at: float | None = None
         self._opened_at = 0.0
         self._trying = False
+        self.ending: Callable[[], Awaitable[None]] | None = None
+        """Ends the connections behind it, where they are its own."""
         if (made := _made.get()) is not None:
             made.append(self)
 

@@ -7,6 +7,7 @@ text cost what the text costs.
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from services.moderation.secrets import abroad, naming, values
 from services.moderation.secrets.spans import KEYWORD, Found, Span
@@ -16,6 +17,8 @@ LINE_MAX = 4_096
 """Bytes of a row; a table ends at a longer one."""
 WORDS_MAX = 2
 """Of a header that says secret."""
+REMEMBERED_MAX = 64
+"""Headers: each of its names asks about it."""
 _NAME = re.compile(rb"[\w\x80-\xff .*`/\-]{1,48}")
 _SAYS_SECRET = re.compile(b"|".join(re.escape(name.encode()) for name in NAMES), re.IGNORECASE)
 _RULER = re.compile(rb"[-+|: \t]{3,}+\r?\n")
@@ -40,34 +43,67 @@ def column(data: bytes, at: int) -> Iterator[Found]:
     start = data.rfind(b"\n", max(0, at - LINE_MAX), at) + 1 if end >= 0 else 0
     if end < 0 or (start == 0 and at > LINE_MAX):
         return
-    header = data[start:end]
+    header = data[start : end + 1]
     sign = next((sign for sign in _CELLS if sign in header), None)
-    if sign is None:
+    if sign is None or not _begins_a_table(data, start, end + 1, sign):
+        return
+    width, wanted, first = _header(header, sign)
+    if first != at - start:
         return
     yield None
-    cells = _cells(data, start, sign)
-    if (
-        cells is None
-        or len(cells[0]) < 2
-        or not all(_NAME.fullmatch(data, *cell) for cell in cells[0] if cell[0] < cell[1])
-    ):
-        return
-    wanted = _wanted(data, cells[0], at)
-    here = cells[1]
-    while wanted and here < len(data):
+    here = end + 1
+    while here < len(data):
         yield None
         ruler = _RULER.match(data, here)
         if ruler is not None:
             here = ruler.end()
             continue
         row = _cells(data, here, sign)
-        if row is None or len(row[0]) != len(cells[0]):
+        if row is None or len(row[0]) != width:
             return
         if _SAYS_SECRET.search(data, here, row[1]) is not None and _named(data, row[0]):
             return  # another header, which has its own turn
         for index, strength in wanted.items():
             yield from _told(data, *row[0][index], strength)
         here = row[1]
+
+
+def _begins_a_table(data: bytes, start: int, end: int, sign: bytes) -> bool:
+    """Whether the line [start, end) has a row below it; a line with bars inside a table isn't its
+    header.
+    """
+    header = data[start:end]
+    ruler = _RULER.match(data, end)
+    below = ruler.end() if ruler is not None else end
+    row = data[below : data.find(b"\n", below, below + LINE_MAX) + 1 or below + LINE_MAX]
+    if b'"' not in header and b'"' not in row and header.count(sign) != row.count(sign) and not header.startswith(b"||"):
+        return False
+    if sign != b"|" or ruler is not None or header.startswith(b"||"):
+        return True
+    above = data[data.rfind(b"\n", max(0, start - LINE_MAX), max(0, start - 1)) + 1 : start]
+    return above.count(sign) != header.count(sign) and _RULER.fullmatch(above) is None
+
+
+@lru_cache(maxsize=REMEMBERED_MAX)
+def _header(line: bytes, sign: bytes) -> tuple[int, dict[int, str], int]:
+    """How many cells it has, which columns are of secrets and how strongly they say it, and where
+    the first of their literals is (-1: in none).
+    """
+    cells = _cells(line, 0, sign)
+    if (
+        cells is None
+        or len(cells[0]) < 2
+        or not all(_NAME.fullmatch(line, *cell) for cell in cells[0] if cell[0] < cell[1])
+    ):
+        return 0, {}, -1
+    named = _named(line, cells[0])
+    first = next((at for _, at in named.values()), -1)
+    return len(cells[0]), {index: strength for index, (strength, _) in named.items()}, first
+
+
+def forget() -> None:
+    """The lines that were remembered."""
+    _header.cache_clear()
 
 
 def _cells(data: bytes, at: int, sign: bytes) -> tuple[list[tuple[int, int]], int] | None:

@@ -85,6 +85,7 @@ class Engine:
             spans += self._own(data, looks_back)
         finally:
             values.forget()
+            columns.forget()
         return merge(spans)
 
     def _own(self, data: bytes, looks_back: bool) -> list[Span]:
