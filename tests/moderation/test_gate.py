@@ -146,8 +146,27 @@ def test_no_place_is_looked_for_to_the_end_of_the_text(text: str, monkeypatch: p
     data = (text * (200 * KB // len(text))).encode()
     monkeypatch.setattr(gate, "_GATES", [Reader()])
     gate.regions(data)
-    assert max(read) <= gate.WINDOW + gate.AHEAD
-    assert sum(read) <= 1.4 * len(data)
+    assert max(read) <= gate.CALM_WINDOW + gate.AHEAD
+    assert sum(read) <= 1.1 * len(data)
+
+
+def test_a_text_of_many_matches_is_read_in_short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its matches may read to the end of the piece that it is in."""
+    calm = gate.compiled("x1")
+    read: list[int] = []
+
+    class Reader:
+        def search(self, piece: bytes, at: int) -> object:
+            read.append(len(piece) - at)
+            return calm.search(piece, at)
+
+    data = b"pass=x1, " * 20_000
+    monkeypatch.setattr(gate, "_GATES", [calm])
+    everything = gate.regions(data)
+    monkeypatch.setattr(gate, "_GATES", [Reader()])
+    assert gate.regions(data) == everything
+    assert len(everything) == 20_000
+    assert sum(length > gate.WINDOW + gate.AHEAD for length in read) <= gate.CALM_MATCHES_MAX + 1
 
 
 @pytest.mark.alone

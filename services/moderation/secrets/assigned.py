@@ -18,23 +18,23 @@ _TYPED = rb"(?:[ ]As[ ]String(?=[ ]=)|[ ]{0,4}:[ ]{0,4}(?:str|string|String|Secr
 _OPENING = (
     rb"(?P<list>[\[({]{1,2}\s{0,16}(?=[fbruFBRU]{0,2}[\"'`]|(?<=\[\[)))?(?:"
     + abroad.QUOTES.encode()
-    + rb""")?(?P<call>[A-Za-z_][\w.:]{0,40}\((?=[fbruFBRU]{0,2}["'`]))?(?:["'](?=\\{1,3}["']))?(?:[fbruFBRU@$]{1,3}(?=["'`]))?(?P<quote>\\{0,3}["'`]|&quot;)?(?P<scheme>(?i:bearer|basic|token|apikey|key|splunk|ssws|bot)[ \t]{1,2})?"""
+    + rb""")?(?P<call>[A-Za-z_][\w.:]{0,40}\((?:[^()\n"'`]{0,40}\(){0,2}(?:[^()\n"'`]{0,60}\bdefault[ ]?=[ ]?|["'][\w.\-]{1,60}["'],[ ]?(?:default[ ]?=[ ]?)?)?(?=[fbruFBRU]{0,2}["'`]))?(?:["'](?=\\{1,3}["']))?(?:[fbruFBRU@$]{1,3}(?=["'`]))?(?P<quote>\\{0,3}["'`]|&quot;)?(?P<scheme>(?i:bearer|basic|token|apikey|key|splunk|ssws|bot)[ \t]{1,2})?"""
 )
 _OPERATOR = re.compile(
-    _NAME + _TYPED + _SPACE + rb"{0,16}(?P<sep>%3[dD]|=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{1,2}|->|\xe2\x86\x92|\xef\xbc\x9a|\{(?=[\"']))(?:\*\*|__)?" + _SPACE + rb"{0,16}(?P<block>[>|][+-]?(?=\r?\n))?"
+    _NAME + _TYPED + _SPACE + rb"{0,16}(?P<sep>%3[dD]|=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:-(?=[\w\"'])|:{1,2}|->|\xe2\x86\x92|\xef\xbc\x9a|\{(?=[\"']))(?:\*\*|__)?" + _SPACE + rb"{0,16}(?P<block>[>|][+-]?(?=\r?\n))?"
     rb"""(?P<line>\\?\r?\n[ \t]{0,16}(?:-[ ])?(?=\S)(?![+\-]?[A-Za-z_][\w.\-]{0,60}[ \t]?[=:]))?""" + _OPENING
 )  # fmt: skip
 """An assignment, in most languages and formats."""
 _PROSE = re.compile(
-    rb"""[A-Za-z]{0,8}["'`*]{0,2}(?P<sep>(?:,[ ](?:which|that|it))?(?:[ ][\w'/()\-]{1,16}){0,6}?(?:[ ](?:is|was|are|equals|reads|to|as|"""
+    rb"""[A-Za-z]{0,8}["'`*]{0,2}(?P<sep>(?:,[ ](?:which|that|it))?(?:[ ][\w\x80-\xff'/()\-]{1,24}){0,6}?(?:[ ](?:is|was|are|equals|reads|to|as|"""
     + abroad.VERBS.encode()
-    + rb""")(?:[ ](?:now|currently|still|set[ ]to|this))?[ ]{0,2}:?[ ]{1,3}(?:\r?\n)?|[ ]?:[ ]{1,3}|[ ]?(?:"""
+    + rb""")(?:[ ](?:now|currently|still|set[ ]to|this))?[ ]{0,2}:?[ ]{1,3}(?:\r?\n)?|[ ]?:[ ]{1,3}|[ ]?(?:[\x80-\xff]{2,60}[ ]?){0,3}(?:\xef\xbc\x9a|(?<=[\x80-\xff]):)[ ]{0,3}|[ ]?(?:"""
     + abroad.JOINTS.encode()
     + rb""")[ ]?))""" + _OPENING
 )  # fmt: skip
 """The token for the staging system is ..."""
 _OTHER = re.compile(
-    _NAME + rb"""(?P<sep>(?:\s|\\n|,){1,16}(?:-[ ])?(?:\\{0,3}["'])?(?:[vV]alue|content)(?:\\{0,3}["'])?\s{0,4}[:=]\s{0,4}"""
+    _NAME + rb"""(?P<sep>(?:\s|\\n|,|\n#){1,16}(?:-[ ])?(?:\\{0,3}["'])?(?:[vV]alue|content)(?:\\{0,3}["'])?\s{0,4}[:=]\s{0,4}"""
     rb"""|[ ](?:--body[ =]|-b[ ]?(?=["'\w])|<<<[ ]?)|,[ ]{0,2}(?:\w{1,20}=[^,\n]{0,40},[ ]{0,2}){0,3}default[ ]?=[ ]?|(?:[ ][\w:]{1,20}=["'][^"'<>\n]{0,80}["']){1,4}>\s{0,20}"""
     rb"""|["']?:[ ]{0,4}\r?\n(?:[ ]{1,24}(?:Type|NoEcho|Description|MinLength|MaxLength|AllowedPattern|ConstraintDescription):[^\n]{0,120}\n){1,6}[ ]{1,24}Default:[ ]{1,4}"""
     rb"""|\)?\.(?:send_?keys|sendKeys|fill|type|set_?value|setValue)\([ ]{0,2}"""
@@ -165,6 +165,11 @@ def _value_at(data: bytes, found: re.Match[bytes], name_at: int) -> tuple[int, i
     bare = (_BARE_QUERY if _in_query(data, name_at) else _BARE).match(data, at)
     if bare is None:
         return None
+    follows = bare[0].find(b"${", 1)
+    if follows >= 0 and values.is_random(bare[0][:follows].decode("utf-8", "replace"), 16):
+        return (at, at + follows, False)
+    if bare[0].endswith(b"=") and data[bare.end() : bare.end() + 1] in (b'"', b"'"):
+        return None  # an attribute of its own
     plain = data[at] >= 128 or bare[0].isascii()
     cut = None if plain else _OTHER_SCRIPT.search(data, at + 1, bare.end())
     end = bare.end() if cut is None else cut.start()
@@ -184,7 +189,10 @@ def _judged(
     start, end, quoted = where
     if not quoted:
         last = data[start:end].rstrip(b".,;:!?)]}")
-        if strength == "password" and not spoken and data[end - 1 : end] == b"!":
+        if not spoken and (
+            (strength == "password" and data[end - 1 : end] == b"!")
+            or (found["sep"].strip() == b"=" and data[end - 1 : end] in (b"!", b"?"))
+        ):
             last = data[start:end]
         end = start + len(last)
         if end - start < VALUE_MIN:
@@ -221,7 +229,7 @@ def _judged(
         fallback = strength == "password" and quoted and _FALLBACK.search(data, max(0, name_start - 24), name_start)
         if not (fallback and values.is_password(text, quoted=True)):
             return None
-    if found["call"] and not values.is_random(text, 16):
+    if found["call"] and not (values.is_random(text, 16) or values.is_chosen(text)):
         return None
     if spoken and separator.split()[-1:] in ([b"to"], [b"as"]) and not values.is_random(text, 8):
         known = values.is_password(text, quoted=True) and any(c.isdigit() for c in text)
@@ -251,6 +259,7 @@ def _judged(
             and separator
             and phrases.is_words(text)
         )
+        and not (strength == "token" and not spoken and separator not in (b"", b"(", b",") and _is_given(text, literal))
     ):
         return None
     if not quoted and data[end : end + 1] in _JOINED and values.has_signs(text):
@@ -298,7 +307,22 @@ def _is_secret(text: str, strength: str, literal: str, *, quoted: bool) -> bool:
 def _is_told(text: str) -> bool:
     """Whether nobody would write this behind `password` but as one."""
     digits = sum(c.isdigit() for c in text)
-    return values.is_chosen(text) or values.is_numbered(text) or (digits > 1 and values.is_random(text, 8))
+    return (
+        values.is_chosen(text)
+        or values.is_numbered(text)
+        or phrases.is_passphrase(text)
+        or (digits > 1 and values.is_random(text, 8))
+    )
+
+
+def _is_given(text: str, literal: str) -> bool:
+    """Whether people chose it to be a secret or a key, as they choose passwords."""
+    if phrases.is_passphrase(text) or values.is_chosen(text):
+        return True
+    return literal in _CHOSEN_BY_PEOPLE and (phrases.is_words(text) or phrases.is_respelled(text))
+
+
+_CHOSEN_BY_PEOPLE = frozenset({"secret", "credential", "salt", "passphrase"})
 
 
 def _in_query(data: bytes, name_at: int) -> bool:

@@ -21,7 +21,7 @@ _BY_FLAG = re.compile(
 )
 _BY_LOGIN = re.compile(
     rb"(?:(?:\n|\A|echo[ ])user[ ]\S{1,64}[ ]|\blogin(?:[ ]\S{1,64}[ ]|=[\w.@\-]{1,64}:)|[ ]:[ ](?:psk|eap|xauth)[ ]\"|\bconfig[ ][^\n]{0,80}[ ]\w{1,32}:|\b\bcommunity(?:[ ]string)?(?:[ ]is)?[ :]{1,2}|"
-    rb"\b(?:isakmp|tacacs-server|radius-server)[ ]key[ ](?:\d[ ])?|(?<![\w-])(?:root|admin|administrator)\b[^\n:=]{0,40}[:=][ \t]{0,4}[\"'`]?|"
+    rb"\b(?:isakmp|tacacs-server|radius-server)[ ]key[ ](?:\d[ ])?|(?<![\w-])(?:root|admin|administrator)\b[^\n:=]{0,40}[:=][ \t]{0,4}[\"'`]?|[\s(\"'`](?:root|admin|administrator|user)/|"
     rb"http-basic\S{0,64}[ ]\S{1,64}[ ]|\bidentify[ ]|identified[ ]by[ ]|[?&]code=)\Z",
     re.IGNORECASE,
 )
@@ -48,15 +48,17 @@ _COMMENTED = re.compile(
 )
 _PIPED = re.compile(rb"(?:echo|printf)[ ](?:-n[ ]|[\"']?%s[\"']?[ ])?[\"']?\Z")
 _INTO = re.compile(
-    rb"[\"']?[ ]{0,2}\|[ ]{0,2}+(?!base64|openssl (?:base64|dgst)|xxd|jq|sha\d|md5|grep|sed|awk|tr |cut |wc|xargs)"
+    rb"[\"']?[ ]{0,2}>{1,2}[ ]{0,2}[^\s|;&]{0,80}(?:key|token|secret|passw|cred)|[\"']?[ ]{0,2}\|[ ]{0,2}+(?!base64 -(?:d|-d|D)|openssl (?:base64|dgst)|xxd|jq|sha\d|md5|grep|sed|awk|tr |cut |wc|xargs)"
 )
 """What decodes, looks into or counts what comes is given no secret by that."""
 _OBJECT = re.compile(
-    rb"\b(?:name|key|type|object|kind|label|title|setting|option)[\"']?\s{0,4}[:=]\s{0,4}[\"'](?P<said>[^\"'\n]{2,64})[\"']"
+    rb"(?:\b|_)(?:name|key|type|object|kind|label|title|setting|option)[\"']?\s{0,4}[:=]\s{0,4}[\"'](?P<said>[^\"'\n]{2,64})[\"']"
 )
-_IN_VALUE = re.compile(rb"\b(?:value|v|data|text|content|val)[\"']?\s{0,4}[:=]\s{0,4}[\"']\Z")
+_IN_VALUE = re.compile(
+    rb"(?:\b|_)(?:value|v|data|text|content|val|default|defaultValue|initial)[\"']?\s{0,4}[:=]\s{0,4}[\"']\Z"
+)
 _SAYS_SECRET = re.compile(
-    rb"(?i)passw|pwd|passphrase|secret|token|api[_ -]?key|private[_ -]?key|access[_ -]?key|credential"
+    rb"(?i)passw|pwd|passphrase|secret|token|api[_ -]?key|private[_ -]?key|access[_ -]?key|credential|authorization"
 )
 OBJECT_MAX = 240
 _BOUNDS = (b"{", b"}", b"<", b">", b";")
@@ -92,12 +94,14 @@ def _is_given_to(lower: bytes) -> bool:
             closed += 1
         elif closed:
             closed -= 1
-        else:
+        elif _CONVERTS.search(lower, max(line, at - CALLED_MAX), at) is None:
             return _CALLED.search(lower, max(line, at - CALLED_MAX), at) is not None
     return False
 
 
 _CLOSES = ord(")")
+_CONVERTS = re.compile(rb"(?:\[\]byte|\b(?:bytes?|str|string|buffer\.from|asciiencode|encode))\Z")
+"""A call that gives its text on in another type."""
 
 
 def by_what_follows(data: bytes, start: int, end: int, before: bytes) -> bool:

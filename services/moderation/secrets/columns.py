@@ -76,7 +76,12 @@ def _begins_a_table(data: bytes, start: int, end: int, sign: bytes) -> bool:
     ruler = _RULER.match(data, end)
     below = ruler.end() if ruler is not None else end
     row = data[below : data.find(b"\n", below, below + LINE_MAX) + 1 or below + LINE_MAX]
-    if b'"' not in header and b'"' not in row and header.count(sign) != row.count(sign) and not header.startswith(b"||"):
+    if (
+        b'"' not in header
+        and b'"' not in row
+        and header.count(sign) != row.count(sign)
+        and not header.startswith(b"||")
+    ):
         return False
     if sign != b"|" or ruler is not None or header.startswith(b"||"):
         return True
@@ -92,7 +97,7 @@ def _header(line: bytes, sign: bytes) -> tuple[int, dict[int, str], int]:
     cells = _cells(line, 0, sign)
     if (
         cells is None
-        or len(cells[0]) < 2
+        or sum(begin < end for begin, end in cells[0]) < 2  # `"api_key",` is of a list
         or not all(_NAME.fullmatch(line, *cell) for cell in cells[0] if cell[0] < cell[1])
     ):
         return 0, {}, -1

@@ -59,7 +59,7 @@ _SCHEMED = (
 """`auth = Bearer ...`: enough behind any name."""
 
 
-_OPENED = rf"(?:[\[({{]{{1,2}}{_BLANK}*)?(?:{_bytes(abroad.QUOTES)})?(?:[a-z_][\w.:]*\()??[\"']?[fbru@$]{{0,3}}"
+_OPENED = rf"(?:[\[({{]{{1,2}}{_BLANK}*)?(?:{_bytes(abroad.QUOTES)})?(?:[a-z_][\w.:]*\((?:[^()\n\"'`]*\(){{0,2}}(?:[^()\n\"'`]*default ?= ?|[\"'][\w.\-]+[\"'], ?(?:default ?= ?)?)?)?[\"']?[fbru@$]{{0,3}}"
 """What may stand before a value: another language's quote, a call, a quote before the escaped one,
 a literal's prefix.
 """
@@ -92,8 +92,8 @@ _SPACE = r"(?:[ \t]|\xc2\xa0|\\t)"
 _CLOSED = r"""\\*["'`*]*(?:\[\d*\])?[\])]?"""
 _TYPED = r"(?: As String| *: *(?:str|string|SecretStr|&'?\w*[ ]?str|Final(?:\[str\])?|Optional\[str\]) *)?"
 _ASSIGNED = (
-    rf"{_CLOSED}(?:{_TYPED}{_SPACE}*(?:%3d|=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{{1,2}}|->|\xe2\x86\x92|\xef\xbc\x9a|\{{)(?:\*\*|__)?{_SPACE}*(?:[>|][+-]?)?(?:\\?\r?\n[ \t]*(?:- )?)?"
-    rf"""|(?:{_BLANK}|\\n|,)+(?:- )?(?:\\*["'])?(?:value|content)(?:\\*["'])?{_BLANK}*[:=]{_BLANK}*"""
+    rf"{_CLOSED}(?:{_TYPED}{_SPACE}*(?:%3d|=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:-|:{{1,2}}|->|\xe2\x86\x92|\xef\xbc\x9a|\{{)(?:\*\*|__)?{_SPACE}*(?:[>|][+-]?)?(?:\\?\r?\n[ \t]*(?:- )?)?"
+    rf"""|(?:{_BLANK}|\\n|,|\n#)+(?:- )?(?:\\*["'])?(?:value|content)(?:\\*["'])?{_BLANK}*[:=]{_BLANK}*"""
     rf"| (?:--body[ =]|-b ?|<<< ?)|, *(?:\w+=[^,\n]*, *){{0,3}}default ?= ?|(?: [\w:]+=[\"'][^\"'<>\n]*[\"'])+>{_BLANK}*"
     rf"|[\"']?: *\r?\n(?: +(?:Type|NoEcho|Description|MinLength|MaxLength|AllowedPattern|ConstraintDescription):[^\n]*\n)+ +Default: +"
     rf"|\)?\.(?:send_?keys|fill|type|set_?value)\({_BLANK}*|(?:</\w+)?>{_BLANK}*<\w+(?: [^<>\n]+)?>{_BLANK}*|\?\r?\n(?:[\w .@\-]+: )?"
@@ -101,9 +101,9 @@ _ASSIGNED = (
     rf"|[ \t]*[(,|][ \t]*| *:?\r?\n *|>{_BLANK}*|[ \t]+)"
 )
 _SPOKEN = (
-    rf"""["'`*]*(?:(?:[ ][\w'/()\-]+)*[ ]?(?:{_bytes(abroad.JOINTS)})[ ]?"""
-    rf"""|(?:,[ ](?:which|that|it))?(?:[ ][\w'/()\-]+)*[ ](?:is|was|are|equals|reads|to|as|{_bytes(abroad.VERBS)})(?:[ ](?:now|currently|still|set to|this))?[ ]*:?[ ]+"""
-    r"""(?:\r?\n)?|(?:[ ][\w'/()\-]+)+[ ]?:[ ]+)"""
+    rf"""["'`*]*(?:[ ]?(?:[\x80-\xff]+[ ]?)*(?:\xef\xbc\x9a|[\x80-\xff]:)[ ]*|(?:[ ][\w'/()\-]+)*[ ]?(?:{_bytes(abroad.JOINTS)})[ ]?"""
+    rf"""|(?:,[ ](?:which|that|it))?(?:[ ][\w\x80-\xff'/()\-]+)*[ ](?:is|was|are|equals|reads|to|as|{_bytes(abroad.VERBS)})(?:[ ](?:now|currently|still|set to|this))?[ ]*:?[ ]+"""
+    r"""(?:\r?\n)?|(?:[ ][\w\x80-\xff'/()\-]+)+[ ]?:[ ]+)"""
 )
 _VALUE_IS = rf"(?:[:=]|\xef\xbc\x9a|{_bytes(abroad.JOINTS)}|[\x80-\xff]|[ ](?:on|to|er|is|{_bytes(abroad.VERBS)})[ ])"
 
@@ -137,15 +137,16 @@ _BEFORE_ITS_NAME = (
 )
 _STRUCTURES = "|".join(
     (
-        rf"{_any(abroad.KEYS)}(?:[^{_BLANKS}:=!-~]|[a-z])*(?:[ ][^{_BLANKS}:=]+)*{_BLANK}*(?:[:=]|\xef\xbc\x9a)?{_BLANK}*[\"'`]?"
+        rf"{_any(abroad.KEYS)}(?:[^{_BLANKS}:=!-~]|[a-z])*(?:[ ][^{_BLANKS}:=]+)*{_BLANK}*(?:[:=(]|\xef\xbc[\x9a\x88])?{_BLANK}*[\"'`(]?"
         + _hard(_ASCII_ENDS, "R{20}"),
         rf"{_any(abroad.PASSWORDS)}(?:[^{_BLANKS}:=!-~]|[a-z])*(?:[ ][^{_BLANKS}:=]+)*{_BLANK}*(?:{_VALUE_IS})?{_BLANK}*(?:{_bytes(abroad.QUOTES)}|[\"'`])?"
         + _hard(_ASCII_ENDS, *_PASSWORD),
         rf"auth{_BLANK}*={_BLANK}*\({_BLANK}*[\"']",
+        rf"auth[\"']?{_BLANK}*[:=]{_BLANK}*[\"']?[a-z][\w.@-]+[/:]{_hard(_QUOTES, *_PASSWORD)}",
         rf"identified{_BLANK}+(?:with|by){_BLANK}",
         rf"insert into{_BLANK}+[^{_BLANKS}(]+{_BLANK}*\([^()\n]+\){_BLANK}*values{_BLANK}*\(",
         rf"(?:echo|printf) {_BLANK}*(?:-n{_BLANK}+|'?%s'?{_BLANK}+)?[^{_BLANKS}|]+{_BLANK}*\|[^\n]*(?:sudo{_BLANK}|-stdin|--with-token|--passphrase-fd|-pass |passwd --stdin|chpasswd)",
-        rf"(?:fernet\(|hmac\.new\(|createhmac\([^,\n]+,{_BLANK}*|convertto-securestring{_BLANK}+(?:-[a-z]+{_BLANK}+)*\\*|\.login\({_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*(?:password=)?|getconnection\([^,\n]+,{_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*)"
+        rf"(?:fernet\(|to_pem\([^,\n]+,{_BLANK}*|signedstring\({_BLANK}*(?:\[\]byte\()?|hmac\.new\(|createhmac\([^,\n]+,{_BLANK}*|convertto-securestring{_BLANK}+(?:-[a-z]+{_BLANK}+)*\\*|\.login\({_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*(?:password=)?|getconnection\([^,\n]+,{_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*)"
         rf"[bru]?[\"']?{_hard(_QUOTES, *_PASSWORD)}",
         _any(structures.COMMANDS),
         rf"<th\b[^<>]*>(?:[^<]|</?[^/t]|</?t[^dhr]|</?t[dhr]\w)*?{_any(columns.NAMES)}",
@@ -161,14 +162,15 @@ _STRUCTURES = "|".join(
         rf":[0-9]{{2,5}}:[^{_BLANKS}:]+:[^{_BLANKS}:]+:{_hard(_QUOTES, *_PASSWORD)}",
         "ls0tls1crudjti",
         r"sig=[A-Za-z0-9%+/=_-]{24}",
-        rf"jwt\.(?:en|de)code\([^,\n]+,{_BLANK}*[\"']",
+        rf"(?:jwt\.(?:(?:en|de)code|verify)|\.sign)\([^\n]+,{_BLANK}*[\"']",
+        rf"connect\({_BLANK}*(?:[\"'][^\"'\n]+[\"']|[\w.]+),{_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*[\"'][^{_BLANKS}\"']{{6}}",
         r"-{4,5} ?begin (?:(?:[a-z0-9]+ )*private key|openvpn static)",
         rf"(?:cookie:[ \t]*| (?:-b|--cookie)[ =][\"'])(?:[^{_BLANKS}\"';]*;[ ])*[^{_BLANKS}=;,\"']+=[^{_BLANKS};,\"']{{16}}",
         r"private-lines: \d",
         rf"(?:encrypt\"?{_BLANK}*[:=]{_BLANK}*\"[A-Za-z0-9+/]{{22}}|initial_management\"?{_BLANK}*[:=])",
         rf"(?:recovery|backup)[ _-]codes?(?: \w+)*(?:[:=]| are| is){_BLANK}*(?:[\"'`\-*]|[0-9]+\.)?{_BLANK}*[A-Za-z0-9]{{4,}}",
         r"(?:app(?:lication)?[ _-]password|\.login\()[^\n]*[a-z]{4} [a-z]{4} [a-z]{4} [a-z]{4}",
-        rf"""://[^{_BLANKS}"'`<>|]*?@""",
+        rf"""://(?:<[\w-]+>:)?[^{_BLANKS}"'`<>|]*?@""",
         rf"""(?: -u| --user| --proxy-user)[ =]{{0,2}}["']?[^{_BLANKS}:"']+:[^{_BLANKS}"']{{3}}""",
         rf"""(?-i: -U)[ =]?["']?[^{_BLANKS}%"']+%[^{_BLANKS}"']{{4}}""",
         rf" -[paw][ =]?[\"']?{_hard(_QUOTES, *_PASSWORD)}",
@@ -199,6 +201,9 @@ text six times.
 """
 
 
+CALM_WINDOW = 65_536
+"""What windows share is read twice, so they are wide where matches are few."""
+CALM_MATCHES_MAX = 64
 WINDOW = 16_384
 AHEAD = 5_120
 """Further than any rule reads from its name to where its value shows that it may be one. A match is
@@ -218,16 +223,24 @@ def regions(data: bytes) -> list[tuple[int, int]]:
     # So that a line's beginning is found at the text's, and a value's end at its end, without
     # assertions, which are slow.
     data = b"\n" + data + b"\r"
-    for begin in range(0, len(data), WINDOW):
-        piece = data[begin : begin + WINDOW + AHEAD]
-        for gate in _GATES:
-            at = 0
+    for gate in _GATES:  # one after the other: each has more states than stay near the processor
+        begin, window = 0, CALM_WINDOW
+        while begin < len(data):
+            piece = data[begin : begin + window + AHEAD]
+            at = matches = 0
             while (
                 match := gate.search(piece, at)
-            ) is not None and match.start() < WINDOW:  # or it is the next window's
+            ) is not None and match.start() < window:  # or it is the next window's
                 start, end = match.span()
                 found.append((max(0, begin + start - 1), begin + end - 1))
                 at = max(start + 1, end - CONTEXT)
+                matches += 1
+                if matches > CALM_MATCHES_MAX and window > WINDOW:
+                    break
+            else:
+                begin += window
+                continue
+            begin, window = begin + at, WINDOW
     found.sort()
     merged: list[tuple[int, int]] = []
     for start, end in found:

@@ -59,6 +59,9 @@ _IDS = frozenset(
 
 
 _HEX = re.compile(r"[0-9a-f-]{32,128}")
+_LOGIN_BEFORE = re.compile(r"(?:root|admin|administrator|user|guest)/(?=[^/]{8,}$)")
+"""`(admin/...)`"""
+_OPENS_A_LOGIN = (b"(", b" ", b"`", b'"', b"'", b"\t", b"\n")
 _ENDS_ITS_LINE = re.compile(rb"[ \t]{0,8}(?:\r?\n|\Z)")
 
 
@@ -82,7 +85,10 @@ def near(data: bytes, start: int, end: int, *, looks_back: bool) -> Iterator[Fou
     Args:
         looks_back: whether what comes after it may make one of it.
     """
-    said = data[start:end].rstrip(b".,?").lstrip(b"*")
+    follows = data[end : end + 1]
+    said = data[start:end].rstrip(b".," if follows in _QUOTES else b".,?$" if follows == b"{" else b".,?").lstrip(b"*")
+    if data[start - 1 : start] == b":":
+        said = said.removeprefix(b"-")  # `${NAME:-...}`
     if len(said) < LENGTH_MIN or (len(said) < DRAWN_MIN and not said.translate(None, _NO_SIGNS)):
         return
     if len(said) > LENGTH_MAX or said[:1] in (b"/", b"$", b"%", b"@", b"~", b"&", b"#"):
@@ -91,6 +97,9 @@ def near(data: bytes, start: int, end: int, *, looks_back: bool) -> Iterator[Fou
     if data[start - 1 : start] == b"\\" and text[:1] in "nrt":
         start, text = start + 1, text[1:]  # a line's end, escaped
     start = data.index(text.encode(), start)
+    login = _LOGIN_BEFORE.match(text) if data[start - 1 : start] in _OPENS_A_LOGIN else None
+    if login is not None:
+        start, text = start + login.end(), text[login.end() :]
     if _HEX.fullmatch(text):
         if looks_back and _ENDS_ITS_LINE.match(data, start + len(text)) and beside.told_above(data, start):
             yield Span(start, start + len(text), KEYWORD)
@@ -102,7 +111,7 @@ def near(data: bytes, start: int, end: int, *, looks_back: bool) -> Iterator[Fou
         lower[-1:] in (b" ", b":", b"-", b"}") and _FORM_BEFORE.search(lower[-48:])
     ):
         return
-    if _is_of_code(text) if data[end : end + 1] != b"(" else _is_function(text):
+    if values.is_of_code(text) if data[end : end + 1] != b"(" else _is_function(text):
         return
     token = _TOKEN.fullmatch(text.encode())
     if token is not None:
@@ -111,8 +120,10 @@ def near(data: bytes, start: int, end: int, *, looks_back: bool) -> Iterator[Fou
             yield Span(start, end, "Token")
             return
     names = _NAMES.find_matches_as_indexes(lower)
-    by_place = beside.by_place(before, lower) or (
-        looks_back and _ENDS_ITS_LINE.match(data, end) is not None and beside.is_answer(data, start)
+    by_place = (
+        login is not None
+        or beside.by_place(before, lower)
+        or (looks_back and _ENDS_ITS_LINE.match(data, end) is not None and beside.is_answer(data, start))
     )
     by_what_follows = looks_back and beside.by_what_follows(data, start, end, before)
     if not (names or by_place or by_what_follows) or _CODE.search(text):
@@ -125,7 +136,7 @@ def near(data: bytes, start: int, end: int, *, looks_back: bool) -> Iterator[Fou
     given = by_place and data[start - 1 : start] in _QUOTES and values.is_numbered(text)
     named = names and (drawn or chosen or values.is_password(text, quoted=True))
     if (
-        (drawn and by_what_follows)
+        ((drawn or chosen) and by_what_follows)
         or ((drawn or chosen or given) and by_place)
         or (named and _is_named(before, names, text, drawn=drawn, chosen=chosen))
     ):
@@ -135,20 +146,6 @@ def near(data: bytes, start: int, end: int, *, looks_back: bool) -> Iterator[Fou
 def _is_function(text: str) -> bool:
     """Of a name before a bracket: `getOAuth2Token(`. Unlike what is drawn, it is mostly words."""
     return _IDENTIFIER.fullmatch(text) is not None and 3 * sum(map(len, _HUMPS.findall(text))) >= 2 * len(text)
-
-
-def _is_of_code(text: str) -> bool:
-    """A name of several words, with a number or two (`RefreshTokenV1Payload`)."""
-    said = [hump for hump in _HUMPS.findall(text) if len(hump) > 2 and phrases.is_word(hump)]
-    return (
-        _IDENTIFIER.fullmatch(text) is not None
-        and sum(map(str.isdigit, text)) <= DIGITS_OF_CODE
-        and len(said) >= 2
-        and 4 * sum(map(len, said)) >= 3 * sum(map(str.isalpha, text))
-    )
-
-
-DIGITS_OF_CODE = 3
 
 
 def _three_kinds(text: str) -> bool:

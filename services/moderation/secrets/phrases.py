@@ -60,6 +60,16 @@ def is_words(value: str) -> bool:
     )
 
 
+_RESPELLED = re.compile(
+    r"(?=.{7})(?!v\d|k8|i18|l10|a11|e2e|oauth|p2p|b2b|s3|ec2)(?:[A-Za-z]{1,6}(?:[013457@$][a-z]{1,8}){1,3}|[A-Za-z]{4,8}[013457@$])[-_.!]\d{2,}[!?*]?"
+)
+
+
+def is_respelled(value: str) -> bool:
+    """`w4lnut_1669`: digits in the place of letters in a word, and a number."""
+    return _RESPELLED.fullmatch(value) is not None
+
+
 _OF_WORDS = re.compile(r"(?:[A-Z][a-z]{2,12}[-_.]?){2,3}\d{2,4}[!?]?")
 
 

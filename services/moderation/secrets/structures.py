@@ -16,7 +16,7 @@ Rule = Callable[[bytes, int], Iterator[Found]]
 """(text, where the literal starts) -> what it found, and before each value that it judges None."""
 
 
-_USERINFO = re.compile(rb"://(?P<user>[^\s:/@\"'`<>|]{0,128}):(?P<s>[^\s/\"'`<>|]{1,256})@(?=[\w\[%$])")
+_USERINFO = re.compile(rb"://(?P<user>[^\s:/@\"'`<>|]{0,128}|<[\w-]{1,40}>):(?P<s>[^\s/\"'`<>|]{1,256})@(?=[\w\[%$<.])")
 _USERINFO_SLASH = re.compile(
     rb"://(?P<user>[^\s:/@\"'`<>|]{1,128}):(?P<s>[^\s@\"'`<>|]{6,128})@(?=[\w.-]+(?::\d|/|\.\w))"
 )
@@ -32,7 +32,10 @@ def url_password(data: bytes, at: int) -> Iterator[Found]:
         yield None
         text = found["s"].decode("utf-8", "replace")
         if not (
-            text.lower() in _NO_PASSWORDS or (values.is_placeholder(text) and not text.isdigit()) or text[0] in "${<%[*"
+            text.lower() in _NO_PASSWORDS
+            or (text.isupper() and "_" in text and not any(map(str.isdigit, text)))
+            or (values.is_placeholder(text) and not text.isdigit())
+            or text[0] in "${<%[*"
         ):
             yield Span(found.start("s"), found.end("s"), "Basic Auth Credentials")
         if values.is_random(found["user"].decode("utf-8", "replace"), 20):
@@ -49,9 +52,9 @@ _CURL_USER = re.compile(
     rb"(?:-u|--user|--proxy-user)[ =]{0,2}(?P<q>[\"']?)(?P<user>[^\s:\"']{1,64}):(?P<s>[^\s\"']{3,128})"
 )
 _SMB_USER = re.compile(rb"-U[ =]?[\"']?[^\s%\"']{1,64}%(?P<s>[^\s\"']{4,128})")
-_FLAG_P = re.compile(rb"-[pPaw][ =]?(?P<q>[\"']?)(?P<s>[^\s\"']{4,128})")
+_FLAG_P = re.compile(rb"-[pPaw][ =]?(?P<q>[\"']?)(?!\d?>)(?P<s>[^\s\"']{4,128})")
 _COMMANDS = re.compile(
-    rb"\b(?:login|sshpass|mysql\w*|mariadb\w*|mongo\w*|redis-cli|ldap\w+|htpasswd|smbclient|sqlcmd|az|7z|twine|zip)\b[^\n]*$"
+    rb"\b(?:login|sshpass|mysql\w*|mariadb\w*|mongo\w*|redis-cli|ldap\w+|htpasswd|smbclient|sqlcmd|az|7z|twine|zip|security|openssl|keytool|jarsigner)\b[^\n]*$"
 )
 
 
@@ -163,6 +166,10 @@ def told_before(data: bytes, at: int) -> Iterator[Found]:
 _PAIR = re.compile(
     rb"auth\s{0,2}=\s{0,2}\(\s{0,4}[\"'][^\"'\n]{1,64}[\"']\s{0,2},\s{0,4}[\"'](?P<s>[^\"'\n]{4,128})[\"']"
 )
+_AUTH_OF = re.compile(
+    rb"(?i:auth)[\"']?\s{0,2}[:=]\s{0,2}[\"']?[A-Za-z][\w.@-]{1,32}[/:](?P<s>[^\s\"'`,/:]{6,128})(?=[\s\"'`,]|$)"
+)
+"""`NEO4J_AUTH=neo4j/...`"""
 _SQL = re.compile(
     rb"identified\s{1,4}(?:with\s{1,4}\S{1,40}\s{1,4})?by\s{1,4}(?:password\s{1,4})?[\"'](?P<s>[^\"'\n]{4,128})[\"']",
     re.IGNORECASE,
@@ -269,8 +276,15 @@ _FIRST_TOKEN = re.compile(rb"initial_management\"?\s{0,8}[:=]\s{0,8}\"(?P<s>[0-9
 """Consul's, with all rights."""
 _GOSSIP = re.compile(rb"\bencrypt\"?\s{0,8}[:=]\s{0,8}\"(?P<s>(?:[A-Za-z0-9+/]{22}=|[A-Za-z0-9+/]{43})=)\"")
 """What members of a Consul, Nomad or Serf cluster share."""
+_CONNECT = re.compile(
+    rb"connect\(\s{0,8}(?:[\"'][^\"'\n]{1,80}[\"']|[\w.]{1,40}),\s{0,8}[\"'][^\"'\n]{1,64}[\"'],\s{0,8}[\"'](?P<s>[^\s\"']{6,256})[\"']",
+    re.IGNORECASE,
+)
+"""A host, a user, a password."""
 _SAS = re.compile(rb"sig=(?P<s>[A-Za-z0-9%+/=_-]{24,300})")
-_JWT_CALL = re.compile(rb"jwt\.(?:en|de)code\([^,\n]{1,120},\s{0,8}[\"'](?P<s>[^\"'\n]{8,512})[\"']")
+_JWT_CALL = re.compile(
+    rb"(?:jwt\.(?:(?:en|de)code|verify)|\.sign)\([^\n]{1,120}?,\s{0,8}[\"'](?P<s>[^\"'\n]{8,512})[\"']", re.IGNORECASE
+)
 _ABROAD = re.compile(
     rb"(?:[^\s:=!-~]|[a-z]){0,24}(?:[ ][^\s:=]{1,16}){0,4}?\s{0,2}(?:[:=]|\xef\xbc\x9a|(?:"
     + abroad.JOINTS.encode()
@@ -282,7 +296,7 @@ _ABROAD = re.compile(
 )
 """After another language's word for password: a colon, its `is`, or nothing (no spaces)."""
 _ABROAD_KEY = re.compile(
-    rb"(?:[^\s:=!-~]|[a-z]){0,32}(?:[ ][^\s:=]{1,16}){0,4}?\s{0,2}(?:[:=]|\xef\xbc\x9a|[ ]|(?<=[\x80-\xff]))\s{0,3}[\"'`]?"
+    rb"(?:[^\s:=!-~]|[a-z]){0,32}(?:[ ][^\s:=]{1,16}){0,4}?\s{0,2}(?:[:=(]|\xef\xbc[\x9a\x88]|[ ]|(?<=[\x80-\xff]))\s{0,3}[\"'`(]?"
     rb"(?P<s>[A-Za-z0-9_\-+/.=~]{16,256})"
 )
 """Behind a word for key: what is drawn by itself."""
@@ -309,18 +323,18 @@ def by(
 
 
 _CALLED = re.compile(
-    rb"(?:Fernet\(|hmac\.new\(|createHmac\([^,\n]{1,40},\s{0,4}|ConvertTo-SecureString\s{1,4}(?:-[a-z]{1,12}\s{1,4}){0,3}\\?|\.login\(\s{0,4}[\"'][^\"'\n]{1,64}[\"'],\s{0,4}(?:password=)?|getConnection\([^,\n]{1,160},\s{0,4}[\"'][^\"'\n]{1,64}[\"'],\s{0,4})"
+    rb"(?:Fernet\(|to_pem\([^,\n\"']{1,40},\s{0,4}|SignedString\(\s{0,4}(?:\[\]byte\()?|hmac\.new\(|createHmac\([^,\n]{1,40},\s{0,4}|ConvertTo-SecureString\s{1,4}(?:-[a-z]{1,12}\s{1,4}){0,3}\\?|\.login\(\s{0,4}[\"'][^\"'\n]{1,64}[\"'],\s{0,4}(?:password=)?|getConnection\([^,\n]{1,160},\s{0,4}[\"'][^\"'\n]{1,64}[\"'],\s{0,4})"
     rb"[bru]{0,2}[\"'](?P<s>[^\s\"']{6,512})[\"']",
     re.IGNORECASE,
 )
 """What a function is given that takes a secret there."""
 _COMMANDED = re.compile(
-    rb"(?:htpasswd -\w{0,6}b\w{0,6} \S{1,64} \S{1,64}|net user \S{1,64}|bindpw|masterauth|rootpw(?: --plaintext)?|requirepass|(?:cargo|vault|wandb) login|vault operator unseal|rabbitmqctl (?:add_user|change_password) \S{1,64}|net use \S{1,64} \S{1,200}(?: /user:\S{1,64})?(?= )|mc alias set \S{1,64} \S{1,200} \S{1,64}|auth-user-pass:? \S{1,64}|WIFI:\S{1,80};P:) ?[\"']?(?P<s>[^\s\"'/*()|][^\s\"']{5,127})"
+    rb"(?:htpasswd (?:-\w{0,6}n\w{0,6} \S{1,64}+|-\w{0,6}b\w{0,6} \S{1,64}+ \S{1,64}+)|sentinel auth-pass \S{1,64}+|net user \S{1,64}+|bindpw|masterauth|rootpw(?: --plaintext)?|requirepass|(?:cargo|vault|wandb) login|vault operator unseal|rabbitmqctl (?:add_user|change_password) \S{1,64}+|net use \S{1,64}+ \S{1,200}+(?: /user:\S{1,64}+)?(?= )|ansible-vault encrypt_string|(?:secret|gh secret) set [A-Z][A-Z0-9_]{2,60}|mc alias set \S{1,64}+ \S{1,200}+ \S{1,64}+|auth-user-pass:? \S{1,64}+|WIFI:\S{1,80};P:) ?[\"']?(?P<s>[^\s\"'/*()|][^\s\"']{5,127})"
 )
 _PGPASS = re.compile(rb":\d{2,5}:[^\s:]{1,64}:[^\s:]{1,64}:(?P<s>[^\s:\"']{4,128})(?=\s|$)")
 COMMANDS = (
     "htpasswd -", "net user ", "bindpw ", "rootpw ", "masterauth ", "requirepass ", "cargo login", "vault login", "vault operator unseal", "wandb login", "rabbitmqctl ", "net use ",
-    "mc alias set", "auth-user-pass", "wifi:",
+    "mc alias set", "auth-user-pass", "wifi:", "sentinel auth-pass", "ansible-vault encrypt_string", "secret set ",
 )  # fmt: skip
 
 _AWS_SECRET = re.compile(rb"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
@@ -336,9 +350,10 @@ def beside_aws_id(data: bytes, end: int) -> Iterator[Span]:
 
 RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     *(((word,), by(_ABROAD, len(word.encode()))) for word in abroad.PASSWORDS),
-    *(((word,), by(_ABROAD_KEY, len(word.encode()), lambda text: values.is_random(text, 16))) for word in abroad.KEYS),
+    *(((word,), by(_ABROAD_KEY, len(word.encode()), lambda text: values.is_random(text, 16) and not values.is_of_code(text))) for word in abroad.KEYS),
     (("auth",), by(_PAIR)),
-    (("fernet(", "hmac.new(", "createhmac(", "convertto-securestring", ".login(", "getconnection("), by(_CALLED)),
+    (("auth",), by(_AUTH_OF, judge=lambda text: values.is_password(text, quoted=False))),
+    (("fernet(", "signedstring(", "to_pem(", "hmac.new(", "createhmac(", "convertto-securestring", ".login(", "getconnection("), by(_CALLED)),
     (COMMANDS, by(_COMMANDED)),
     ((":5432:", ":3306:"), by(_PGPASS)),
     (("ls0tls1crudjti",), blocks.encoded_key),
@@ -346,12 +361,13 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("insert into",), inserted),
     (("echo ", "printf "), piped),
     (("sig=",), by(_SAS, judge=lambda text: values.is_random(text, 24))),
-    (("jwt.encode(", "jwt.decode("), by(_JWT_CALL, judge=lambda text: values.is_random(text, 12))),
+    (("jwt.encode(", "jwt.decode(", "jwt.verify(", ".sign("), by(_JWT_CALL, judge=lambda text: values.is_random(text, 12))),
     (("credentials", "creds", "login"), told_before),
     (("-----begin ", "---- begin "), blocks.private_key),
     (blocks.KEY_BEGINNINGS, blocks.bare_key),
     (("private-lines:",), blocks.putty_key),
     (("initial_management",), by(_FIRST_TOKEN, judge=values.is_uuid)),
+    (("connect(",), by(_CONNECT, judge=lambda text: values.is_password(text, quoted=False) or values.is_uuid(text))),
     (("encrypt",), by(_GOSSIP, judge=lambda text: values.is_random(text, 22))),
     (("recovery code", "recovery_code", "recovery-code", "backup code", "backup_code", "backup-code"), recovery_codes),
     (("app password", "app_password", "app-password", "application password", ".login("), by(_FOUR_TIMES_FOUR, judge=lambda text: True)),

@@ -29,9 +29,9 @@ _NOT_ONE = re.compile(
 )
 _HASHED = re.compile(r"\$?(?:pbkdf2|bcrypt|argon2|scrypt|sha\d+|md5|2[aby]|[156])[\w-]{0,16}\$|Ag[AB][A-Za-z0-9+/]{80}")
 """A password's hash, as it is stored; what a cluster's key has sealed."""
-_PATH = re.compile(r"(?:\.{0,2}|~\w{0,20})/")
+_PATH = re.compile(r"(?:\.{0,2}|~\w{0,20})/|[\w.-]+/[\w./-]*/[\w-]+\.[a-z]{2,4}$")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{32,}={0,2}")
-_PATTERN = re.compile(r"\[\^?\\?[a-zA-Z0-9]-|\.[+*]|\{\d+,?\d*\}|\\[dws]\b|\(\?|\\x[0-9a-f]{2}-")
+_PATTERN = re.compile(r"\[?:[a-z]{4,6}:\]|\[\^?\\?[a-zA-Z0-9]-|\.[+*]|\{\d+,?\d*\}|\\[dws]\b|\(\?|\\x[0-9a-f]{2}-")
 _DATE = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ][\d:.]+(?:Z|[+-]\d\d:?\d\d)?)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d\d:\d\d(?::\d\d)?"
 )
@@ -85,7 +85,7 @@ def is_uuid(value: str) -> bool:
 
 def is_password(value: str, *, quoted: bool) -> bool:
     """Behind a name that says password: short ones too, if they look chosen as one."""
-    if not 6 <= len(value) <= VALUE_MAX:
+    if not 6 <= len(value) <= VALUE_MAX or _PLAIN.fullmatch(value):
         return False
     if value.isascii() and value.isdigit():
         return not is_placeholder(value)
@@ -97,7 +97,13 @@ def is_password(value: str, *, quoted: bool) -> bool:
     if digits and letters and any(c in "!@#$%^&*+?~=" for c in value):
         return quoted or not _ASSIGNS.match(value)
     if digits and letters:
-        return quoted or _CHOSEN.search(value) is not None or not _is_name(value) or phrases.is_passphrase(value)
+        return (
+            quoted
+            or _CHOSEN.search(value) is not None
+            or not _is_name(value)
+            or phrases.is_passphrase(value)
+            or phrases.is_respelled(value)
+        )
     if signs and letters and not re.fullmatch(r"[A-Za-z]+(?:[-_./: ][A-Za-z]+)*[.!?,:;]?", value):
         return quoted or not _IDENTIFIER.match(value) or any(c in "!@#$%^&*+?~=" for c in value)
     return is_drawn(value, 8 if value.isalpha() and not (value.islower() or value.isupper()) else 12)
@@ -134,7 +140,9 @@ def is_chosen(value: str) -> bool:
 
 def is_token(value: str, *, quoted: bool, uuid: bool = False, length_min: int = 8) -> bool:
     """Behind a name that says token, secret or API key."""
-    if not length_min <= len(value) <= VALUE_MAX or " " in value or _is_other(value, quoted=quoted):
+    if not length_min <= len(value) <= VALUE_MAX or " " in value or _PLAIN.fullmatch(value):
+        return False
+    if _is_other(value, quoted=quoted):
         return False
     if is_uuid(value):
         return uuid
@@ -182,7 +190,9 @@ def is_random(value: str, length_min: int = 16, *, quoted: bool = True) -> bool:
     """By itself alone: long, mixed, and of no words. For names that say little (`key`, a
     vendor's).
     """
-    if not length_min <= len(value) <= VALUE_MAX or " " in value or _is_other(value, quoted=quoted) or is_uuid(value):
+    if not length_min <= len(value) <= VALUE_MAX or " " in value or _PLAIN.fullmatch(value):
+        return False
+    if _is_other(value, quoted=quoted) or is_uuid(value):
         return False
     if _NUMBERED.fullmatch(value):
         return False
@@ -238,6 +248,8 @@ def _is_other(value: str, *, quoted: bool) -> bool:
         or _PATTERN.search(value)
     ):
         return True
+    if not many_signs and value.lstrip("\"'").startswith("$"):
+        return True  # of a shell, between quotes
     if _PATH.match(value) and not (_BASE64.fullmatch(value) and entropy(value) > 4.2 and not _is_name(value)):
         return True
     if (
@@ -302,6 +314,9 @@ _WORDS = frozenset(
 )  # fmt: skip
 
 
+_PLAIN_WORD = r"(?:[A-Z]?(?=[a-z]*[aeiouy])(?![A-Za-z]*(?i:[bcdfghjklmnpqrstvwxz]{5}))[a-z]{2,24}|[a-z]{1,2})"
+_PLAIN = re.compile(rf"{_PLAIN_WORD}(?:[-_./:]{_PLAIN_WORD})*")
+"""Words and nothing else, as most values in code: what `_is_name` would say, at once."""
 _VERSIONED = re.compile(r"([a-z]{2})[VE]\d{1,3}(?:(?:Alpha|Beta)\d)?(?=[A-Z][a-z]|[-_./]|$)")
 """`TokenV2Response`"""
 
@@ -315,6 +330,7 @@ def _is_name(value: str) -> bool:
     pieces = [piece for piece in _PIECES.split(_DATED.sub("", value)) if piece]
     if not pieces:
         return True
+    said = sum(len(piece) > 3 and phrases.is_word(piece) for piece in pieces)
     for piece in pieces:
         humps = _HUMPS.findall(piece)
         if sum(map(len, humps)) != len(piece):
@@ -330,6 +346,8 @@ def _is_name(value: str) -> bool:
             and w.lower() not in _SHORT
             and (not phrases.WORD.fullmatch(w) or phrases.CONSONANTS.search(w))
         ]
+        if odd and said >= SAID_MIN:
+            odd = [word for word in odd if len(word) > 3]
         acronyms = [word for word in odd if word.isupper() and len(word) <= 5]
         if len(odd) > len(acronyms) or len(acronyms) > 1 or (acronyms and _words_in(value) < 3):
             return False
@@ -343,9 +361,28 @@ def _is_name(value: str) -> bool:
     return len(mixed) <= max(1, len(pieces) // 2)
 
 
+_SAID = re.compile(r"[A-Z]?[a-z]{2,}")
+
+
+def is_of_code(text: str) -> bool:
+    """A name of several words, with a number or two (`RefreshTokenV1Payload`)."""
+    said = [hump for hump in _SAID.findall(text) if len(hump) > 2 and phrases.is_word(hump)]
+    return (
+        _IDENTIFIER.fullmatch(text) is not None
+        and sum(map(str.isdigit, text)) <= DIGITS_OF_CODE
+        and len(said) >= 2
+        and 4 * sum(map(len, said)) >= 3 * sum(map(str.isalpha, text))
+    )
+
+
+DIGITS_OF_CODE = 3
+
+
+SAID_MIN = 3
+"""Whole words in a name in which shorter ones may be abbreviations."""
 _SHORT_WORDS = (
     "jwt jws jwe jwk http https html xml sql ssl tls ssh csrf css cfg ctx mgr svc srv pwd pwds psw cmd str src dst tmp msg "
-    "btn grpc dto rpc ptr txt img"
+    "btn grpc dto rpc ptr txt img llm mcp gpt rgb yml xyz png"
 )
 _SHORT = frozenset(_SHORT_WORDS.split())
 """Without a vowel, and yet words in a program's names."""

@@ -60,6 +60,10 @@ def _holds(rule: str, secret: str, data: bytes, start: int) -> bool:
         # `sk-` begins words of other kinds, too (`sk-learn`): a digit, as LiteLLM's detector wants,
         # and no words.
         tail = secret[3:]
+        end = start + len(secret.encode())
+        goes_on = data[end : end + 4].lstrip(b"-_").startswith(b"...")
+        if goes_on or ("your" in tail.lower() and values.is_placeholder(secret)):
+            return False  # a key's beginning
         return any(c.isdigit() for c in tail) and not tail.lower().startswith(("learn", "image", "ssh-", "ecdsa-"))
     if rule.startswith("tollgate.okta"):
         return _mixed(secret) and not re.fullmatch(r"[0-9a-fA-F]+", secret)
