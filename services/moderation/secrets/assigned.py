@@ -28,7 +28,7 @@ _OPERATOR = re.compile(
 _PROSE = re.compile(
     rb"""[A-Za-z]{0,8}["'`*]{0,2}(?P<sep>(?:,[ ](?:which|that|it))?(?:[ ][\w\x80-\xff'/()\-]{1,24}){0,6}?(?:[ ](?:is|was|are|equals|reads|to|as|"""
     + abroad.VERBS.encode()
-    + rb""")(?:[ ](?:now|currently|still|set[ ]to|this))?[ ]{0,2}:?[ ]{1,3}(?:\r?\n)?|[ ]?:[ ]{1,3}|[ ]?(?:[\x80-\xff]{2,60}[ ]?){0,3}(?:\xef\xbc\x9a|(?<=[\x80-\xff]):)[ ]{0,3}|[ ]?(?:"""
+    + rb""")(?:[ ](?:now|currently|still|set[ ]to|this))?[ ]{0,2}:?[ ]{1,3}(?:\r?\n)?|[ ]?:[ ]{1,3}|[ \x80-\xff]{0,60}?(?:\xef\xbc\x9a|(?<=[\x80-\xff]):)[ ]{0,3}|[ ]?(?:"""
     + abroad.JOINTS.encode()
     + rb""")[ ]?))""" + _OPENING
 )  # fmt: skip

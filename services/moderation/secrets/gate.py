@@ -101,7 +101,7 @@ _ASSIGNED = (
     rf"|[ \t]*[(,|][ \t]*| *:?\r?\n *|>{_BLANK}*|[ \t]+)"
 )
 _SPOKEN = (
-    rf"""["'`*]*(?:[ ]?(?:[\x80-\xff]+[ ]?)*(?:\xef\xbc\x9a|[\x80-\xff]:)[ ]*|(?:[ ][\w'/()\-]+)*[ ]?(?:{_bytes(abroad.JOINTS)})[ ]?"""
+    rf"""["'`*]*(?:[ \x80-\xff]*(?:\xef\xbc\x9a|[\x80-\xff]:)[ ]*|(?:[ ][\w'/()\-]+)*[ ]?(?:{_bytes(abroad.JOINTS)})[ ]?"""
     rf"""|(?:,[ ](?:which|that|it))?(?:[ ][\w\x80-\xff'/()\-]+)*[ ](?:is|was|are|equals|reads|to|as|{_bytes(abroad.VERBS)})(?:[ ](?:now|currently|still|set to|this))?[ ]*:?[ ]+"""
     r"""(?:\r?\n)?|(?:[ ][\w\x80-\xff'/()\-]+)+[ ]?:[ ]+)"""
 )

@@ -329,7 +329,7 @@ _CALLED = re.compile(
 )
 """What a function is given that takes a secret there."""
 _COMMANDED = re.compile(
-    rb"(?:htpasswd (?:-\w{0,6}n\w{0,6} \S{1,64}+|-\w{0,6}b\w{0,6} \S{1,64}+ \S{1,64}+)|sentinel auth-pass \S{1,64}+|net user \S{1,64}+|bindpw|masterauth|rootpw(?: --plaintext)?|requirepass|(?:cargo|vault|wandb) login|vault operator unseal|rabbitmqctl (?:add_user|change_password) \S{1,64}+|net use \S{1,64}+ \S{1,200}+(?: /user:\S{1,64}+)?(?= )|ansible-vault encrypt_string|(?:secret|gh secret) set [A-Z][A-Z0-9_]{2,60}|mc alias set \S{1,64}+ \S{1,200}+ \S{1,64}+|auth-user-pass:? \S{1,64}+|WIFI:\S{1,80};P:) ?[\"']?(?P<s>[^\s\"'/*()|][^\s\"']{5,127})"
+    rb"(?:htpasswd (?:-\w{0,6}n\w{0,6} \S{1,64}+|-\w{0,6}b\w{0,6} \S{1,64}+ \S{1,64}+)|sentinel auth-pass \S{1,64}+|net user \S{1,64}+|bindpw|masterauth|rootpw(?: --plaintext)?|requirepass|(?:cargo|vault|wandb) login|vault operator unseal|rabbitmqctl (?:add_user|change_password) \S{1,64}+|net use \S{1,64}+ \S{1,200}+(?: /user:\S{1,64}+)?(?= )|ansible-vault encrypt_string|secret set [A-Z][A-Z0-9_]{2,60}(?= [^-])|mc alias set \S{1,64}+ \S{1,200}+ \S{1,64}+|auth-user-pass:? \S{1,64}+|WIFI:\S{1,80};P:) ?[\"']?(?P<s>[^\s\"'/*()|][^\s\"']{5,127})"
 )
 _PGPASS = re.compile(rb":\d{2,5}:[^\s:]{1,64}:[^\s:]{1,64}:(?P<s>[^\s:\"']{4,128})(?=\s|$)")
 COMMANDS = (
