@@ -13,7 +13,6 @@ nothing, but it reads the real prompt, and its answer is a verdict where it has 
 import json
 import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +29,7 @@ from shared.config import parse
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import ScreenRequest, Verdict
 from tests.live.conftest import model_url as model_url
+from tests.prove.environments import python_with
 from tests.support.ports import free_port
 
 HERE = Path(__file__).parent
@@ -108,19 +108,6 @@ async def test_presidio(outbound: Outbound) -> None:
 def llm_guard() -> Iterator[str]:
     with served(os.environ.get("LLM_GUARD_PYTHON") or python_with(*LLM_GUARD), "llm_guard_app.py") as url:
         yield url
-
-
-def python_with(*packages: str) -> str:
-    """A Python beside the project's own with these in it; made again where making it was cut
-    short.
-    """
-    python = Path(sys.prefix) / packages[0] / "bin" / "python"
-    made = python.parent.parent / "made"
-    if not made.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(python.parent.parent)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
-        made.touch()
-    return str(python)
 
 
 GITHUB_TOKEN = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"

