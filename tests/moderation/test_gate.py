@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.moderation.secrets import abroad, blocks, engine, gate, words
+from services.moderation.secrets.linear import compiled
 from tests.moderation.apart.innocent import innocent
 from tests.moderation.apart.planted import planted
 from tests.moderation.formats import cases
@@ -152,7 +153,7 @@ def test_no_place_is_looked_for_to_the_end_of_the_text(text: str, monkeypatch: p
 
 def test_a_text_of_many_matches_is_read_in_short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of its matches may read to the end of the piece that it is in."""
-    calm = gate.compiled("x1")
+    calm = compiled("x1")
     read: list[int] = []
 
     class Reader:
