@@ -52,9 +52,7 @@ MATRIX: dict[str, Role] = {
     "internal_user": Role(
         frozenset({"llm_api_routes", "info_routes", "internal_user_routes", "self_managed_routes", "own_routes"})
     ),
-    "internal_user_viewer": Role(
-        frozenset({"llm_api_routes", "info_routes", "internal_user_view_only_routes", "own_routes"})
-    ),
+    "internal_user_viewer": Role(frozenset({"info_routes", "internal_user_view_only_routes", "own_routes"})),
     "team": Role(frozenset({"llm_api_routes", "info_routes"})),
     "customer": Role(),
 }

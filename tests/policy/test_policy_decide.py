@@ -144,7 +144,7 @@ MATRIX = {
     "proxy_admin": set(ROUTES),
     "proxy_admin_viewer": {"info", "all", "spend", "audit"},
     "internal_user": {"llm", "info", "keys", "own teams", "spend"},
-    "internal_user_viewer": {"llm", "info", "spend"},
+    "internal_user_viewer": {"info", "spend"},
     "nonsense": {"llm", "info", "keys", "own teams", "spend"},
 }
 CASES = [(group, route) for group, found in ROUTES.items() for route in found]
