@@ -12,7 +12,6 @@ from services.edge import own_hooks
 from services.edge.cache import control
 from services.edge.cache.state import Cache
 from services.edge.cache.store import Local
-from services.edge.own_thread import OwnThread
 from shared.config import hooks, parse
 from shared.facts import Settled
 from shared.grant import GuardrailRef
@@ -115,7 +114,8 @@ import litellm
 class Mine(CustomLogger):
     async def async_post_call_success_hook(self, data: dict, user_api_key_dict: UserAPIKeyAuth, response):
         assert isinstance(response, litellm.ModelResponse)
-        response.choices[0].message.content = "mine"
+        self.asked = (getattr(self, "asked", 0) or 0) + 1
+        response.choices[0].message.content = f"mine {self.asked}"
 
 instance = Mine()
 """
@@ -132,13 +132,11 @@ async def test_a_file_for_litellm_acts_and_nothing_it_made_is_cached(tmp_path: P
     assert hooks.why_not("more.instance", str(tmp_path)).startswith(
         "its file imports litellm.proxy._types.ProxyLogging"
     )
-    thread = OwnThread("own_answers_of_a_test")
     async with edge() as gateway:
-        gateway.parts.own_hooks = own_hooks.load(config, thread)
+        gateway.parts.own_hooks = own_hooks.load(config, gateway._thread)
         wanted = control.read(True, {"type": "local"}, {})
         assert wanted is not None
         gateway.parts.cache = Cache(wanted, Local(1_000_000, float))
-        for _ in range(2):
-            assert text(await ask(gateway)) == "mine"
-        assert [fact.usage.source for fact in gateway.facts() if isinstance(fact, Settled)] == ["provider"] * 2
-    thread.close()
+        assert [text(await ask(gateway)) for _ in range(2)] == ["mine 1", "mine 2"]
+        gateway.parts.own_hooks = None
+        assert [text(await ask(gateway)) for _ in range(2)] == ["hi", "hi"], "nor was it kept for others"
