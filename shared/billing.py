@@ -77,7 +77,7 @@ class Rate(msgspec.Struct, frozen=True, array_like=True):
     """`flex`, `priority`, `batch`; empty: the standard service."""
 
 
-class Price(msgspec.Struct, frozen=True, array_like=True):
+class Price(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     """What a call costs, by units, in pico-USD. It travels in the grant and in the fact, so old
     spend stays reproducible.
 
@@ -162,7 +162,7 @@ class Line(NamedTuple):
     """Of the whole line."""
 
 
-class Cost(NamedTuple):
+class Cost(msgspec.Struct, frozen=True):
     picousd: int | None
     """None: nothing of what was used has a price."""
     flags: tuple[str, ...]
@@ -276,7 +276,7 @@ def _dearest(price: Price) -> list[tuple[str, Fraction | int]]:
     return [(quantity, int(amount) if amount.denominator == 1 else amount) for quantity, amount in each]
 
 
-class _Tariff(NamedTuple):
+class _Tariff(msgspec.Struct, frozen=True):
     """What `bill` comes to for most calls: tokens in and out, at whole pico-dollars."""
 
     until: int

@@ -67,6 +67,15 @@ class ControlNotices:
         """Whether all that was in the stream at the last look has been told."""
         return self._known is not None and self.seq >= self._known.last_seq
 
+    def is_current(self, stale_ms_max: float) -> bool:
+        """Both, asked with every request: all was told, and the stream was seen lately."""
+        known = self._known
+        return (
+            known is not None
+            and self.seq >= known.last_seq
+            and (time.monotonic() - self._heard_at) * 1000 < stale_ms_max
+        )
+
     async def start(self) -> None:
         self._subscription = await self._client.subscribe(subjects.CONTROL_FEED, cb=self._receive)
         self._watcher = asyncio.create_task(self._watch())

@@ -8,13 +8,14 @@ account of its own: each has its own row and price.
 """  # noqa: W505
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 import msgspec
 import structlog
 
 from services.edge import own_headers, payload, provider_ids
-from services.edge.answers import Named, about
+from services.edge.answers import about, named
 from services.edge.asked import Asked
 from services.edge.formats.base import Call
 from services.edge.formats.fields import says_true
@@ -22,7 +23,7 @@ from services.edge.formats.wire import AnswerHead
 from services.edge.group_commit import FactBatch
 from services.edge.parts import Parts
 from services.edge.prepared import Heading
-from services.edge.provider_ids import NO_HEADERS
+from services.edge.provider_ids import NO_HEAD
 from services.edge.providers.base import Target
 from services.edge.reading import Head
 from services.edge.screening import Screening
@@ -65,7 +66,7 @@ def log_off(disabled: str | None, fields: dict[str, msgspec.Raw]) -> list[str]:
 class Account:
     __slots__ = (
         "_batch", "_heading", "_opened", "_parts", "_payload", "_rest", "asked", "attempts", "candidate", "content", "cost_picousd",
-        "fallback_to", "fallen_back", "first_byte_at_ms", "id", "opened_at_ms", "outcome", "provider_headers", "provider_s", "shares",
+        "fallback_to", "fallen_back", "first_byte_at_ms", "id", "opened_at_ms", "outcome", "provider_head", "provider_s", "shares",
         "state", "tried", "usage",
     )  # fmt: skip
 
@@ -84,8 +85,8 @@ class Account:
         """The other model; None: it is at the one that was asked for."""
         self.provider_s = 0.0
         """Time spent waiting for providers; the rest of the request is our overhead."""
-        self.provider_headers = NO_HEADERS
-        """Of the head that the last attempt got."""
+        self.provider_head: Mapping[bytes, bytes] = NO_HEAD
+        """The one that the last attempt got."""
         self.first_byte_at_ms: int | None = None
         self.outcome, self.usage = "", NOTHING
         self.cost_picousd: int | None = None
@@ -104,20 +105,33 @@ class Account:
         """The client's name for its call, or ours."""
         return self.asked.head.litellm_call_id or self.id
 
-    async def open(self, deadline_ms: int, *, waits: bool = True) -> None:
-        """On the wire when it returns. Raises RefusedError when that can't be.
+    async def open(self, deadline_ms: int) -> None:
+        """On the wire when it returns. Raises RefusedError when that can't be."""
+        batch = self._parts.recorder.append(self.begin(deadline_ms))
+        if not batch.on_wire:
+            try:
+                await batch.wait_on_wire()
+            except TimeoutError:
+                self.settle("edge_error", 503, NOTHING, error_code="book_unavailable")
+                raise RefusedError(errors.book_unavailable()) from None
 
-        Args:
-            waits: False: nobody will be asked, so the end may ride in the same message.
+    def begin(self, deadline_ms: int) -> bytes:
+        """The fact, to be recorded before anybody is asked. Where nobody is, and the end follows
+        before anything is awaited, the end alone says all of it.
         """
         parts, asked = self._parts, self.asked
         permit, call, head = asked.permit, asked.call, asked.head
         self.state = _NEXT[self.state, "open"]
+        metadata = permit.spend_logs_metadata
+        if head.told is not None or FALLBACK_TO in metadata:
+            metadata = logged(metadata, head)
+        if self.fallback_to is not None:
+            metadata = {**metadata, FALLBACK_TO: self.fallback_to}
         self._rest = encode_rest_of_opened(
             call.stream,
             recorded_customer(parts, call),
             permit.tags if not parts.tags_clients else recorded_tags(parts, permit.tags, head.user_agent),
-            self._logged(),
+            metadata,
             recorded(parts, head.ip),
             head.user_agent,
             asked.screening.names,
@@ -129,13 +143,7 @@ class Account:
         )
         heading = self._heading = self._heading_of(self.candidate)
         self._opened = encode_opened(self.id, self.opened_at_ms, heading.encoded, self._rest)
-        batch = parts.recorder.append(self._opened)
-        if waits and not batch.on_wire:
-            try:
-                await batch.wait_on_wire()
-            except TimeoutError:
-                self.settle("edge_error", 503, NOTHING, error_code="book_unavailable")
-                raise RefusedError(errors.book_unavailable()) from None
+        return self._opened
 
     def settle(
         self,
@@ -164,8 +172,9 @@ class Account:
         screened, said_id, said_model = self.asked.screening.outcomes, None, None
         if answer is not None:
             said_id, said_model = answer.id, answer.model
-        amount, flags, self.shares = FREE if free else cost_of(candidate.price, usage)
-        self.outcome, self.usage, self.cost_picousd = outcome, usage, amount
+        found = FREE if free else cost_of(candidate.price, usage)
+        amount = found.picousd
+        self.outcome, self.usage, self.cost_picousd, self.shares = outcome, usage, amount, found.shares
         fact = encode_settled(
             self._opened,
             parts.clock.unix_ms(),
@@ -179,8 +188,8 @@ class Account:
             self.attempts,
             error_code,
             screened,
-            flags,
-            provider_ids.in_head(self.provider_headers) if self.provider_headers else None,
+            found.flags,
+            provider_ids.in_head(self.provider_head),
         )
         if self.content is not None:
             self._payload = self.content.record(parts, self.asked, self.id, self.opened_at_ms)
@@ -225,18 +234,8 @@ class Account:
                 self.asked.request.abort()
                 raise ConnectionAbortedError from None
 
-    async def on_wire(self) -> None:
-        """Until its end is on its way to the broker, or it is known not to be: what follows is done
-        while the broker works.
-        """
-        batch = self._batch
-        assert batch is not None
-        if not batch.on_wire:
-            with contextlib.suppress(TimeoutError):  # `durable` says so
-                await batch.wait_on_wire()
-
-    def named(self, passed: str = "") -> Named:
-        """What the answer says of its call.
+    def named(self, passed: str = "") -> str:
+        """What the answer says of its call (answers.named).
 
         Args:
             passed: rendered lines of the provider's.
@@ -254,8 +253,9 @@ class Account:
         said, target = heading.about, self._parts.targets.get(self.candidate.deployment_id)
         if said is None or said[0] is not target:
             said = heading.about = target, about_of(target, self.candidate, self.asked.call.model)
-        duration_s = self._parts.clock.seconds() - self.asked.started
-        return Named(said[1], self.id, self.call_id, duration_s, max(0.0, duration_s - self.provider_s), passed)
+        duration_s, provider_s = self._parts.clock.seconds() - self.asked.started, self.provider_s
+        overhead_s = duration_s - provider_s if duration_s > provider_s else 0.0
+        return named(said[1], self.id, self.call_id, duration_s, overhead_s, passed)
 
     def follows(self, before: "Account", fallback_to: str | None) -> None:
         """This account goes on where another ended. `fallback_to`: with another model."""
@@ -263,13 +263,12 @@ class Account:
         self.fallen_back = before.fallen_back + (fallback_to is not None)
         self.fallback_to = fallback_to or before.fallback_to
 
-    def _logged(self) -> dict[str, Any]:
-        metadata = logged(self.asked.permit.spend_logs_metadata, self.asked.head)
-        return metadata if self.fallback_to is None else {**metadata, FALLBACK_TO: self.fallback_to}
-
     def _heading_of(self, candidate: Candidate) -> Heading:
         asked = self.asked
-        return asked.prepared.heading(self._parts.edge_id, asked.route, asked.permit.grant, asked.call.model, candidate)
+        prepared = asked.prepared
+        return prepared.headings.get(id(candidate)) or prepared.heading(
+            self._parts.edge_id, asked.route, asked.permit.grant, asked.call.model, candidate
+        )
 
     def _count(self, heading: Heading, status: int, error_code: str | None) -> None:
         """For the metrics."""
@@ -333,7 +332,7 @@ def cost_of(price: Price | None, usage: Usage) -> Cost:
     found = cost(price, usage)
     if found.picousd is not None and found.picousd > CALL_PICOUSD_MAX:
         found = Cost(None, found.flags)
-    return found._replace(flags=(*usage.flags, *found.flags)) if usage.flags else found
+    return msgspec.structs.replace(found, flags=(*usage.flags, *found.flags)) if usage.flags else found
 
 
 def max_cost(candidate: Candidate, call: Call) -> int | None:

@@ -19,30 +19,21 @@ SAFE = (
 _SAFE = f"{SAFE}x-litellm-version: {VERSION}\r\n"
 
 
-class Named(msgspec.Struct, frozen=True):
-    """What an answer says of the call it belongs to."""
+def named(about: str, request_id: str, call_id: str, duration_s: float, overhead_s: float, passed: str = "") -> str:
+    """What an answer says of the call it belongs to: lines ending in CRLF. Whatever comes from
+    configuration or client is printable ASCII, or left out.
 
-    about: str
-    """Of whoever answers (`about`)."""
-    request_id: str
-    call_id: str
-    duration_s: float
-    """Until now, since the request's head was there."""
-    overhead_s: float
-    """What of it no provider took."""
-    passed: str = ""
-    """Rendered lines: what the provider said and clients may know."""
-
-
-def _headers(named: Named) -> str:
-    """Lines ending in CRLF. Whatever comes from configuration or client is printable ASCII, or left
-    out.
+    Args:
+        about: of whoever answers (`about`).
+        duration_s: until now, since the request's head was there.
+        overhead_s: what of it no provider took.
+        passed: rendered lines: what the provider said and clients may know.
     """
-    overhead_ms = f"{named.overhead_s * 1000:.3f}"
+    overhead_ms = f"{overhead_s * 1000:.3f}"
     return (
-        f"{named.about}x-litellm-call-id: {named.call_id}\r\nx-tollgate-request-id: {named.request_id}\r\n"
-        f"x-litellm-response-duration-ms: {named.duration_s * 1000:.3f}\r\n"
-        f"x-litellm-overhead-duration-ms: {overhead_ms}\r\nx-tollgate-overhead-ms: {overhead_ms}\r\n{named.passed}"
+        f"{about}x-litellm-call-id: {call_id}\r\nx-tollgate-request-id: {request_id}\r\n"
+        f"x-litellm-response-duration-ms: {duration_s * 1000:.3f}\r\n"
+        f"x-litellm-overhead-duration-ms: {overhead_ms}\r\nx-tollgate-overhead-ms: {overhead_ms}\r\n{passed}"
     )
 
 
@@ -65,7 +56,7 @@ def about(deployment_id: str, model: str, name: str, api_base: str, region: str)
 
 
 def whole(
-    named: Named,
+    named: str,
     body: bytes,
     status: int,
     content_type: bytes | None,
@@ -75,10 +66,11 @@ def whole(
     """An answer in one piece. An unknown cost has no header: it is not zero.
 
     Args:
+        named: see `named`.
         cost: pico-USD.
         parts: what of it was for what, by LiteLLM's names.
     """
-    headers = f"{_headers(named)}Content-Type: {_content_type(content_type, JSON)}\r\n"
+    headers = f"{named}Content-Type: {_content_type(content_type, JSON)}\r\n"
     if cost is not None:
         usd = format_usd(cost)
         headers += f"x-litellm-response-cost: {usd}\r\nx-litellm-response-cost-original: {usd}\r\n"
@@ -87,13 +79,13 @@ def whole(
     return WholeAnswer(status, headers, body)
 
 
-def stream(named: Named) -> StreamAnswer:
+def stream(named: str) -> StreamAnswer:
     """The head of a stream of events; its cost isn't known yet. No proxy on the way should hold
     them back.
     """
     return StreamAnswer(
         200,
-        f"{_headers(named)}Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n",
+        f"{named}Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n",
     )
 
 

@@ -18,7 +18,7 @@ from services.edge.failures import Failure
 from services.edge.formats.base import Call
 from services.edge.http import Answer
 from services.edge.parts import Parts
-from services.edge.provider_ids import NO_HEADERS
+from services.edge.provider_ids import NO_HEAD
 from services.edge.providers.base import CredentialsError, Options, Target, Translator
 from services.edge.relay import Relay
 from services.edge.routing import plan
@@ -98,18 +98,22 @@ class Attempts:
     async def _run(self) -> Answer:
         parts, groups = self._parts, self._way.groups
         parts.budget.call(self._asked.started)
-        step: Step = plan.first(groups, self._is_resting)
-        if step.group:
-            self._account.fallback_to = groups[step.group].model
+        step = plan.FIRST
+        if len(groups) > 1:
+            step = plan.first(groups, self._is_resting)
+            if step.group:
+                self._account.fallback_to = groups[step.group].model
         opened_for = -1
         while True:
             group = groups[step.group]
             account = self._account
-            if parts.targets[group.candidates[step.position].deployment_id].parallel_max is not None:
+            candidate = group.candidates[step.position]
+            if parts.targets[candidate.deployment_id].parallel_max is not None:
                 step = self._to_room(step)
-            account.candidate = group.candidates[step.position]
+                candidate = group.candidates[step.position]
+            account.candidate = candidate
             try:
-                attempt = self._prepare(account.candidate)
+                attempt = self._prepare(candidate)
                 if opened_for != step.group:
                     opened_for = step.group
                     await account.open(
@@ -137,7 +141,7 @@ class Attempts:
                         account, groups[following.group].model if following.group != step.group else None
                     )
                     opened_for = -1
-                self._account.provider_headers = NO_HEADERS
+                self._account.provider_head = NO_HEAD
             finally:
                 if self._place is not None:
                     parts.rooms.give(self._place)
@@ -199,7 +203,7 @@ class Attempts:
         target = self._parts.targets[candidate.deployment_id]
         call, format = asked.call, asked.format
         if target.parameters is not None:
-            fields = target.parameters.apply(call.fields, call.body)
+            fields = target.parameters.apply(call.fields)
             if fields is not call.fields:  # no longer what the body says
                 call = msgspec.structs.replace(call, fields=fields, body=b"", exact=None)
         ask_usage = True
@@ -329,7 +333,7 @@ class Attempts:
         finally:
             now = self._head_at = parts.clock.seconds()
             account.provider_s += now - before
-        account.first_byte_at_ms, account.provider_headers = parts.clock.unix_ms(), response.headers
+        account.first_byte_at_ms, account.provider_head = parts.clock.unix_ms(), response.fields
         return response
 
     # ── the end ──

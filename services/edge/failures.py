@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.edge.answers import Named, whole
+from services.edge.answers import whole
 from services.edge.formats.wire import answer_head, decode_leniently
 from services.edge.http import WholeAnswer
 from services.edge.providers.base import ErrorSaid, Translator
@@ -76,10 +76,15 @@ class Failure(Exception):
             return self.refusal().status
         return self.status if self.status >= 400 else 502
 
-    def answer(self, named: Named) -> WholeAnswer:
+    def answer(self, named: str) -> WholeAnswer:
         """For the client, when nothing follows: what the provider said, else what we say of it."""
-        named = msgspec.structs.replace(named, passed=named.passed + self.passed)
-        return whole(named, self.body or errors.render(self.refusal()), self.answer_status, b"application/json", None)
+        return whole(
+            named + self.passed,
+            self.body or errors.render(self.refusal()),
+            self.answer_status,
+            b"application/json",
+            None,
+        )
 
     def failed(self) -> Failed:
         """As plan.py needs it."""

@@ -130,7 +130,9 @@ class Grants:
 
     def knows(self, digest: KeyDigest | None) -> bool:
         """Whether a kept grant of this credential still serves, whatever it is for."""
-        return digest in self._good and (self._is_current() or time.monotonic() < self._policy_away_until)
+        return digest in self._good and (
+            self._feed().is_current(self._stale_ms) or time.monotonic() < self._policy_away_until
+        )
 
     def forget_all(self) -> None:
         """The control stream is another one: nothing we know holds, nor what is being answered."""
@@ -148,7 +150,7 @@ class Grants:
         if entry is None:
             return None
         now = time.monotonic()
-        if now >= entry.until or not (self._is_current() or now < self._policy_away_until):
+        if now >= entry.until or not (self._feed().is_current(self._stale_ms) or now < self._policy_away_until):
             return None
         note_grant("cached")
         return entry.prepared
@@ -232,11 +234,6 @@ class Grants:
             return decision
         finally:
             del self._asking[key]  # here and not in a callback: nobody may join an asking that is over
-
-    def _is_current(self) -> bool:
-        """Whether every change up to now would have reached us."""
-        feed = self._feed()
-        return feed.caught_up and feed.stale_ms < self._stale_ms
 
     def _outdated(self, decision: Decision) -> bool:
         changed, floor = self._changed, self._changed_floor

@@ -53,9 +53,20 @@ GIVE_WAY_S = 0.1
 class FactBatch:
     """Facts that travel together, and who waits for them."""
 
-    __slots__ = ("_durable_waiters", "_wire_waiters", "durable", "facts", "id", "on_wire", "since", "size_bytes")
+    __slots__ = (
+        "_durable_waiters",
+        "_loop",
+        "_wire_waiters",
+        "durable",
+        "facts",
+        "id",
+        "on_wire",
+        "since",
+        "size_bytes",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop  # asking for the running one is a system call in CPython 3.11
         self.id = new_id()
         self.facts: list[bytes] = []
         self.size_bytes = 0
@@ -70,14 +81,24 @@ class FactBatch:
         """Done when the broker's socket or the journal has the facts. TimeoutError as with
         `wait_durable`.
         """
-        return _waiter(self._wire_waiters, self.on_wire)
+        future = self._loop.create_future()
+        if self.on_wire:
+            future.set_result(None)
+        else:
+            self._wire_waiters.append(future)
+        return future
 
     def wait_durable(self) -> asyncio.Future[None]:
         """Done when broker or journal has them for good: for one waiter, who may cancel it.
 
         TimeoutError past the recorder's `wait_ms`; the facts are recorded all the same, later.
         """
-        return _waiter(self._durable_waiters, self.durable)
+        future = self._loop.create_future()
+        if self.durable:
+            future.set_result(None)
+        else:
+            self._durable_waiters.append(future)
+        return future
 
     def time_out(self) -> None:
         """Send everybody home who still waits. The batch itself stays."""
@@ -95,15 +116,6 @@ class FactBatch:
         self.mark_on_wire()
         self.durable = True
         _wake(self._durable_waiters)
-
-
-def _waiter(waiters: list[asyncio.Future[None]], over: bool) -> asyncio.Future[None]:
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    if over:
-        future.set_result(None)
-    else:
-        waiters.append(future)
-    return future
 
 
 def _wake(waiters: list[asyncio.Future[None]]) -> None:
@@ -139,12 +151,10 @@ class GroupCommit:
         self._subject = subject
         self._timeout_ms = publish_timeout_ms
         self._metrics = metrics
-        self._waiting: deque[FactBatch] = deque([FactBatch()])
+        self._waiting: deque[FactBatch] = deque([FactBatch(self._loop)])
         """The last one is open; those before it are full."""
         self._flying: dict[FactBatch, asyncio.Task[None]] = {}
         """Being published, or on their way into the journal."""
-        self._launching = False
-        """Whether `_launch` is about to run."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._rests = True
@@ -165,19 +175,19 @@ class GroupCommit:
     def append(self, encoded_fact: bytes) -> FactBatch:
         """Hand over one fact. It will be recorded whatever happens to the caller."""
         batch, size_bytes = self._waiting[-1], len(encoded_fact)
-        if batch.size_bytes + size_bytes > MESSAGE_BYTES_MAX and batch.facts:
-            batch = FactBatch()
-            self._waiting.append(batch)
         facts = batch.facts
+        if batch.size_bytes + size_bytes > MESSAGE_BYTES_MAX and facts:
+            batch = FactBatch(self._loop)
+            facts = batch.facts
+            self._waiting.append(batch)
         if not facts:
             batch.since = self._time()
+            self._launch_soon()
+            if self._rests:
+                self._rests = False
+                self._idle.clear()
         facts.append(encoded_fact)
         batch.size_bytes += size_bytes
-        if not self._launching:
-            self._launch_soon()
-        if self._rests:
-            self._rests = False
-            self._idle.clear()
         return batch
 
     async def flush(self) -> None:
@@ -207,14 +217,12 @@ class GroupCommit:
 
     def _launch_soon(self) -> None:
         """At the end of this turn of the loop: what else is appended in it rides along."""
-        self._launching = True
         self._loop.call_soon(self._launch)
 
     def _launch(self) -> None:
-        self._launching = False
         while self._tasks and self._waiting[0].facts and self._may_fly():
             if len(self._waiting) == 1:
-                self._waiting.append(FactBatch())
+                self._waiting.append(FactBatch(self._loop))
             batch = self._waiting.popleft()
             task = self._loop.create_task(self._commit(batch))
             self._flying[batch] = task

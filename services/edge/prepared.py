@@ -43,7 +43,7 @@ class Heading:
 
 
 class Prepared:
-    __slots__ = ("_headings", "apart", "decision", "permit", "way")
+    __slots__ = ("apart", "decision", "headings", "permit", "way")
 
     def __init__(self, decision: Grant | Denial) -> None:
         self.decision = decision
@@ -55,7 +55,8 @@ class Prepared:
         """What keeps answers to `permit` apart from others' (cache/), once they were looked for."""
         self.way: Way | None = None
         """Of requests with this permit (groups.py)."""
-        self._headings: dict[int, Heading] = {}
+        self.headings: dict[int, Heading] = {}
+        """By the identity of their candidates, which they hold."""
 
     def permit_at(self, clock: Clock) -> Permit | None:
         """`permit`, while the credential holds."""
@@ -65,9 +66,8 @@ class Prepared:
         return None
 
     def heading(self, edge_id: str, route: Route, grant: Grant, model: str, candidate: Candidate) -> Heading:
-        found = self._headings.get(id(candidate))
-        if found is None:  # it holds the candidate, so the id stays its own
-            if len(self._headings) >= HEADINGS_MAX:
-                del self._headings[next(iter(self._headings))]
-            found = self._headings[id(candidate)] = Heading(edge_id, route, grant, model, candidate)
+        """A new one, kept."""
+        if len(self.headings) >= HEADINGS_MAX:
+            del self.headings[next(iter(self.headings))]
+        found = self.headings[id(candidate)] = Heading(edge_id, route, grant, model, candidate)
         return found

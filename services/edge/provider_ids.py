@@ -2,6 +2,7 @@
 of it is found by, also where the call failed.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 _IN_TURN: Final = (
@@ -15,12 +16,11 @@ _IN_TURN: Final = (
 """OpenAI and most; Anthropic; Bedrock; Azure; Google; those behind Cloudflare that say no other."""
 _NAMES: Final = frozenset(_IN_TURN)
 CHARACTERS_MAX: Final = 256
-NO_HEADERS: Final[list[tuple[bytes, bytes]]] = []
+NO_HEAD: Final[dict[bytes, bytes]] = {}
 
 
-def in_head(headers: list[tuple[bytes, bytes]]) -> str | None:
+def in_head(said: Mapping[bytes, bytes]) -> str | None:
     """The id that an answer's head names; None: it names none that a fact could hold."""
-    said = dict(headers)
     if _NAMES.isdisjoint(said):
         return None
     value = next(said[name] for name in _IN_TURN if name in said)
@@ -29,4 +29,4 @@ def in_head(headers: list[tuple[bytes, bytes]]) -> str | None:
 
 def in_strings(headers: list[tuple[str, str]]) -> str | None:
     """The same of a head that was read as strings."""
-    return in_head([(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers])
+    return in_head({name.encode("latin-1"): value.encode("latin-1") for name, value in headers})

@@ -48,6 +48,8 @@ class Relay:
         translator, options: None: the provider speaks the client's format.
     """
 
+    __slots__ = ("_account", "_options", "_parts", "_source", "_target", "_translator", "draining", "reader")
+
     def __init__(
         self,
         parts: Parts,
@@ -59,31 +61,30 @@ class Relay:
     ) -> None:
         self._parts = parts
         self._account = account
-        self._asked = account.asked
         self._source = source
-        self._said_by = target.deployment.provider
-        """Whose usage is read: LiteLLM's name."""
-        self._options = options
+        self._target = target
         self._translator = translator
-        self._provider = account.candidate.provider
-        self._mb = size_checks.response_mb(parts, account.asked.permit.grant)
-        """How much may be answered."""
+        self._options = options
         self.reader: events.Reader | None = None
         """Of a stream: what has been read, should the client leave."""
         self.draining = False
         """The rest of the body is read by a task of its own."""
 
+    @property
+    def _provider(self) -> str:
+        return self._account.candidate.provider
+
     async def pass_on(self) -> Answer:
         """Raises Failure while the client has nothing; RefusedError where a guardrail says no."""
-        source = self._source
+        source, asked = self._source, self._account.asked
         if source.status >= 300:
             raise await self._failure()
-        if not self._asked.call.stream:
+        if not asked.call.stream:
             clock = self._parts.clock
             before = None if source.complete else clock.seconds()  # mostly it is all here
             try:
                 body = await source.read(
-                    self._parts.settings.edge_answer_bytes_max, self._asked.request.hold, HELD_FROM_BYTES
+                    self._parts.settings.edge_answer_bytes_max, asked.request.hold, HELD_FROM_BYTES
                 )
             except UpstreamError as error:
                 raise failures.of_upstream(error, self._provider) from None
@@ -139,14 +140,15 @@ class Relay:
             if size > self._parts.settings.edge_answer_bytes_max:
                 self._source.abort()
                 raise Failure("too_large", self._provider)
-            if not self._asked.request.hold(len(chunk)):
+            if not self._account.asked.request.hold(len(chunk)):
                 self._source.abort()
                 raise Failure("no_room", self._provider)
             pieces.append(chunk)
         return b"".join(pieces)
 
     async def _whole(self, body: bytes) -> Answer:
-        parts, account, asked = self._parts, self._account, self._asked
+        parts, account = self._parts, self._account
+        asked = account.asked
         format, content_type = asked.format, self._source.header(b"content-type")
         if self._translator is not None:
             body, content_type = self._translated(self._translator, body), None
@@ -163,15 +165,16 @@ class Relay:
         if asked.call.stream:
             return await self._as_events(body)
         head = judged.head
-        usage = usages.read(head, generates=format.output_bound, provider=self._said_by)
+        usage = usages.read(head, generates=format.output_bound, provider=self._target.deployment.provider)
         if format.makes_images:
             usage = msgspec.structs.replace(usage or Usage(source="provider"), images=images_in(head))
         elif usage is None or is_half(usage, generates=format.output_bound):
             counted = await counting.count(parts, account, texts.of_answer(body), "estimated")
             usage = counted if usage is None else filled(usage, counted)
-        if self._mb is not None and len(body) > self._mb * MB:
-            grant, route, ip = asked.permit.grant, asked.route.name, asked.head.ip
-            too_large = size_checks.response_refusal(parts, grant, route, ip, len(body), self._mb)
+        grant = asked.permit.grant
+        mb = size_checks.response_mb(parts, grant)
+        if mb is not None and len(body) > mb * MB:
+            too_large = size_checks.response_refusal(parts, grant, asked.route.name, asked.head.ip, len(body), mb)
             await account.settle_durably("blocked", too_large.status, usage, head, too_large.code)
             raise RefusedError(too_large)
         refusal = None
@@ -188,14 +191,15 @@ class Relay:
             raise RefusedError(refusal)
         if account.content is not None:
             account.content.add(body)
-        cost = await account.settle_durably("success", self._source.status, usage, head)
+        cost = account.settle("success", self._source.status, usage, head)
+        await account.durable()
         said = named(account, self._source)
         return answers.whole(said, body, self._source.status, content_type, cost, account.shares)
 
     def _gathered(self, body: bytes) -> bytes:
         """Of a provider that streams although nobody asked for it. Raises Failure."""
         try:
-            return self._asked.format.as_whole(body.removeprefix(BOM))
+            return self._account.asked.format.as_whole(body.removeprefix(BOM))
         except GatheringError as error:
             if error.error:
                 raise failures.of_error_answer(error.error, self._provider) from None
@@ -209,7 +213,7 @@ class Relay:
             assert self._options is not None
             return translator.answer(body, self._options)
         except UnreadableAnswerError:
-            if self._asked.format.judge(body).problem is None:
+            if self._account.asked.format.judge(body).problem is None:
                 return body
             said = translator.error(body, 502)
             if said is not None:
@@ -221,7 +225,7 @@ class Relay:
     async def _as_events(self, body: bytes) -> Answer:
         """A whole answer as the stream that was asked for."""
         try:
-            made = self._asked.format.as_events(body)
+            made = self._account.asked.format.as_events(body)
         except (*UNREADABLE, AttributeError, TypeError):
             raise Failure("unreadable", self._provider) from None
         self._translator = None
@@ -233,7 +237,9 @@ class Relay:
         if self._translator is not None:
             assert self._options is not None
             translating = self._translator.Stream(self._options)
-        streaming = Streaming(self._parts, self._account, self._source, chunks, translating, self._said_by, self._mb)
+        parts, account, said_by = self._parts, self._account, self._target.deployment.provider
+        mb = size_checks.response_mb(parts, account.asked.permit.grant)
+        streaming = Streaming(parts, account, self._source, chunks, translating, said_by, mb)
         self.reader = streaming.reader
         await streaming.pass_on(start)
         return await self._end(streaming)

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from services.edge import answers, cors, metrics, paths, reading
-from services.edge.http import Answer, Budget, Certificate, Listener, Request, WholeAnswer
+from services.edge.http import Answer, Budget, Certificate, KnownHead, Listener, Request, WholeAnswer
 from services.edge.parts import Parts
 from services.edge.surfaces import SURFACES, passthrough
 from shared import credential, errors, routes
@@ -65,7 +65,7 @@ class Server:
             metrics.refused("overloaded")
             return _refusal(errors.overloaded())
         answer: Answer
-        origin = None if request.field(b"origin") is None else request.header("origin")
+        origin = request.header("origin") if b"origin" in request.fields else None
         if origin is not None:
             request.more_lines = cors.lines(origin, self._parts.settings.edge_cors_origins)
         try:
@@ -122,12 +122,20 @@ class Server:
     def _dispatched(self, request: Request) -> Awaitable[Answer]:
         """Whoever answers it, to be awaited."""
         parts = self._parts
+        head = request.head
         if parts.site.moves:
             request.path, request.raw_path = parts.site.within(request.path), parts.site.within(request.raw_path)
-        found = _find(request) if request.path not in parts.passthrough.shadows else ()
-        if isinstance(found, Match):
-            return SURFACES[found.route.surface](parts, request, found)
-        return self._elsewhere(request, found)
+            head = None  # what its bytes mean is for the site to say
+        if request.path in parts.passthrough.shadows:
+            return self._elsewhere(request, ())
+        found = head.found if type(head) is KnownHead else None
+        if type(found) is not Match:
+            found = _find(request)
+            if not isinstance(found, Match):
+                return self._elsewhere(request, found)
+            if type(head) is KnownHead:
+                head.found = found
+        return SURFACES[found.route.surface](parts, request, found)
 
     async def _elsewhere(self, request: Request, found: tuple[str, ...]) -> Answer:
         """What no row of the table answers."""

@@ -18,7 +18,7 @@ def arrived(parts: Parts, request: Request) -> bytes | None:
     `body` reads it.
     """
     length, free_bytes = request.content_length, reading.HELD_FREE_BYTES
-    if length is None or length > free_bytes or request.field(b"content-encoding") is not None:
+    if length is None or length > free_bytes or b"content-encoding" in request.fields:
         return None
     mb = parts.sizes.request_mb
     if (mb is not None and length > mb * MB) or parts.settings.edge_body_bytes_max < free_bytes:

@@ -9,7 +9,6 @@ from typing import Final
 
 from services.edge import answers, failures, size_checks
 from services.edge.account import Account
-from services.edge.answers import Named
 from services.edge.failures import Failure
 from services.edge.formats import events
 from services.edge.http import StreamAnswer
@@ -28,7 +27,7 @@ client's proxy would tire.
 """
 
 
-def named(account: Account, source: Source) -> Named:
+def named(account: Account, source: Source) -> str:
     """What an answer says of its call: the provider's own lines, and the guardrails that ran,
     too.
     """

@@ -159,6 +159,9 @@ class FakeFeed:
         self.caught_up = True
         self.seq = 0
 
+    def is_current(self, stale_ms_max: float) -> bool:
+        return self.caught_up and self.stale_ms < stale_ms_max
+
 
 # ── a provider ──
 

@@ -49,5 +49,5 @@ async def test_the_last_attempts_is_in_the_book(start: Start, answers: list[byte
     ],
 )
 def test_which_header_names_it(headers: list[tuple[bytes, bytes]], wanted: str | None) -> None:
-    assert provider_ids.in_head(headers) == wanted
+    assert provider_ids.in_head(dict(headers)) == wanted
     assert provider_ids.in_strings([(n.decode(), v.decode("latin-1")) for n, v in headers]) == wanted

@@ -152,17 +152,17 @@ async def _replay(parts: Parts, cache: Cache, asked: Asked, digest: str, kept: K
         metadata["saved_cache_cost"] = format_usd(kept.cost_picousd)
     asked.permit = msgspec.structs.replace(asked.permit, spend_logs_metadata=metadata)
     account = Account(parts, asked, asked.permit.candidates[0])
-    await account.open(1_000, waits=False)
+    opened = account.begin(1_000)
     passed = f"x-litellm-cache-key: {digest}\r\n"
+    if account.content is not None:
+        account.content.add(kept.body)
+    if not kept.stream:
+        account.settle("success", 200, kept.usage, free=True)
+        answer = answers.whole(account.named(passed), kept.body, 200, kept.content_type.encode(), 0)
+        await account.durable()
+        return answer
+    parts.recorder.append(opened)
     try:
-        if account.content is not None:
-            account.content.add(kept.body)
-        if not kept.stream:
-            account.settle("success", 200, kept.usage, free=True)
-            await account.on_wire()
-            answer = answers.whole(account.named(passed), kept.body, 200, kept.content_type.encode(), 0)
-            await account.durable()
-            return answer
         out = answers.stream(account.named(passed))
         await out.start(asked.request)
         events, last = kept.body[: -len(DONE)], kept.body[-len(DONE) :]

@@ -181,9 +181,9 @@ def required(fields: dict[str, msgspec.Raw], name: str, route: str) -> None:
     body.
     """
     raw = fields.get(name, _NULL)
-    start = bytes(memoryview(raw)[:_START_BYTES])
-    if start[:2] in _BEGUN:
+    if bytes(memoryview(raw)[:2]) == _BEGUN:
         return
+    start = bytes(memoryview(raw)[:_START_BYTES])
     if start == b"null":
         raise bad(f"{route}: Missing required parameter: '{name}'.", name)
     if name == "messages" and start[:1] != b"[":
@@ -196,7 +196,7 @@ def required(fields: dict[str, msgspec.Raw], name: str, route: str) -> None:
 
 _NULL: Final = msgspec.Raw(b"null")
 _START_BYTES: Final = 32
-_BEGUN: Final = frozenset({b"[{"})
+_BEGUN: Final = b"[{"
 """How most begin."""
 
 

@@ -58,13 +58,15 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
             fields["model"] = joined.quoted(model)
             exact = False
         fields_.required(fields, self.required, self.route)
-        call = Call(body, fields, model, exact=fields if exact else None)
-        if "stream" in fields:
-            call.stream = fields_.flag(fields, "stream") and self.streams
-        call.plain = hints is NO_HINTS and fields_.FOR_US.isdisjoint(fields)
-        if not call.plain or "stream_options" in fields:
+        stream = "stream" in fields and fields_.flag(fields, "stream") and self.streams
+        plain = hints is NO_HINTS and fields_.FOR_US.isdisjoint(fields)
+        call = Call(body, fields, model, stream, plain=plain, exact=fields if exact else None)
+        if not plain or "stream_options" in fields:
             fields_.add_common(call, hints)
-        call.max_output_tokens = _max_output_tokens(fields) if self.output_bound else 0
+        if not self.output_bound:
+            call.max_output_tokens = 0
+        elif not _BOUNDS.isdisjoint(fields):
+            call.max_output_tokens = _max_output_tokens(fields)
         return call
 
     def upstream_fields(self, call: Call, *, ask_usage: bool = True) -> dict[str, msgspec.Raw]:
@@ -183,8 +185,6 @@ _BOUNDS: Final = frozenset({"max_completion_tokens", "max_tokens"})
 
 
 def _max_output_tokens(fields: dict[str, msgspec.Raw]) -> int | None:
-    if _BOUNDS.isdisjoint(fields):
-        return None
     bound = fields_.whole_number(fields, "max_completion_tokens")
     if bound is None:
         bound = fields_.whole_number(fields, "max_tokens")

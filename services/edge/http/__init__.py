@@ -15,10 +15,12 @@ the same cases against both.
 
 from services.edge.http.answer import Answer, StreamAnswer, WholeAnswer
 from services.edge.http.budget import Budget, Limits
+from services.edge.http.known import KnownHead
 from services.edge.http.listener import Listener
 from services.edge.http.request import BrokenBodyError, OverBudgetError, Request
 from services.edge.http.tls import Certificate
 
 __all__ = [
-    "Answer", "BrokenBodyError", "Budget", "Certificate", "Limits", "Listener", "OverBudgetError", "Request", "StreamAnswer", "WholeAnswer",
+    "Answer", "BrokenBodyError", "Budget", "Certificate", "KnownHead", "Limits", "Listener", "OverBudgetError", "Request",
+    "StreamAnswer", "WholeAnswer",
 ]  # fmt: skip

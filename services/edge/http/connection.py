@@ -36,7 +36,7 @@ import select
 import socket
 from typing import cast
 
-from services.edge.http.answer import WholeAnswer
+from services.edge.http.answer import Answer, WholeAnswer
 from services.edge.http.budget import CONNECTION_BYTES, REFUSALS_MAX
 from services.edge.http.incoming import Incoming
 from services.edge.http.outgoing import BUFFERED_BYTES_HIGH, ConnectionListener
@@ -206,49 +206,50 @@ class ClientConnection(Incoming):
             waker.set_result(None)
 
     async def _work(self) -> None:
-        """The connection's one task. It is only ever cancelled because the client leaves."""
+        """The connection's one task: each request from its head to the last byte of its answer. It
+        is only ever cancelled because the client leaves.
+        """
         try:
             while self._transport is not None:
                 if not self._running:
                     self._waker = self._loop.create_future()
                     await self._waker
                     continue
-                assert self._request is not None
-                await self._serve(self._request)
+                request = self._request
+                assert request is not None
+                self._serving = True
+                try:
+                    self._answer(request, await self._listener.handler(request))
+                    if self.writing_paused:
+                        await self.drain()
+                except asyncio.CancelledError:
+                    self.close()
+                    raise
+                except ConnectionError:
+                    self.abort()
+                except Exception as error:
+                    self.abort()
+                    self._loop.call_exception_handler({"message": "a request's handler failed", "exception": error})
+                finally:
+                    self._finished(request)
                 if self._running:  # the next one was here already: other connections have their turn
                     await asyncio.sleep(0)
         finally:
             self._task = None
 
-    async def _serve(self, request: Request) -> None:
-        """One request: from its head to the last byte of its answer."""
-        self._serving = True
-        try:
-            answer = await self._listener.handler(request)
+    def _answer(self, request: Request, answer: Answer) -> None:
+        if self._request_bytes:
             self._let_go()  # from here on it is the transport's
-            if isinstance(answer, WholeAnswer) and not request.answered:
-                keep_alive = self.begin(request, closing=answer.closing)
-                self.write(
-                    answer.render(keep_alive=keep_alive, minor=request.minor, head_only=request.method == "HEAD")
-                )
-            elif isinstance(answer, WholeAnswer) or not answer.ended:
-                self.abort()  # half of another answer is out
-            if self.writing_paused:
-                await self.drain()
-        except asyncio.CancelledError:
-            self.close()
-            raise
-        except ConnectionError:
-            self.abort()
-        except Exception as error:
-            self.abort()
-            self._loop.call_exception_handler({"message": "a request's handler failed", "exception": error})
-        finally:
-            self._finished(request)
+        if isinstance(answer, WholeAnswer) and not request.answered:
+            keep_alive = self.begin(request, closing=answer.closing)
+            self.write(answer.render(keep_alive=keep_alive, minor=request.minor, head_only=request.method == "HEAD"))
+        elif isinstance(answer, WholeAnswer) or not answer.ended:
+            self.abort()  # half of another answer is out
 
     def _finished(self, request: Request) -> None:
         self._running = self._serving = False
-        self._let_go()
+        if self._request_bytes:
+            self._let_go()
         transport = self._transport
         if transport is None:
             self._request = self._receiving = None

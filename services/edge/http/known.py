@@ -18,13 +18,15 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,%d})\r\n" % _LENGTH_DI
 
 
 class KnownHead:
-    __slots__ = ("_after", "_before", "_headers", "_method", "_minor", "_target")
+    __slots__ = ("_after", "_before", "_headers", "_method", "_minor", "_target", "found")
 
     def __init__(self, before: bytes, after: bytes, request: Request) -> None:
         self._before, self._after = before, after
         """The digits of the body's length stand between them."""
         self._method, self._minor, self._target = request.method, request.minor, request.target
         self._headers = request.fields
+        self.found: object = None
+        """For the server: whose method and path these are."""
 
     def again(
         self, data: bytes, connection: RequestConnection, loop: asyncio.AbstractEventLoop, remote: str | None

@@ -130,9 +130,8 @@ class Outgoing(asyncio.Protocol):
 
     def _let_go(self) -> None:
         """Of what the request made us hold."""
-        if self._request_bytes:
-            self._budget.release(self.account, self._request_bytes)
-            self._request_bytes = 0
+        self._budget.release(self.account, self._request_bytes)
+        self._request_bytes = 0
 
     def _weigh(self) -> None:
         """What waits here goes on the account, as far as the flat share doesn't cover it."""

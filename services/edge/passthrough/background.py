@@ -188,7 +188,8 @@ def _end(parts: Parts, opened: Opened, how: tuple[str, int, str | None], said: _
     if usage is not None:
         if outcome != "success":
             usage = msgspec.structs.replace(usage, source="lower_bound")
-        cost, flags, _ = account.cost_of(opened.price, usage)
+        found = account.cost_of(opened.price, usage)
+        cost, flags = found.picousd, found.flags
     now_ms, over_at = parts.clock.unix_ms(), said.completed_at
     is_time = isinstance(over_at, int | float) and opened.at_ms <= over_at * 1000 <= now_ms
     fact = Settled(

@@ -221,7 +221,8 @@ class PassedThrough(Record):
                 price = prices.lookup(provider, model) if model else None
                 if price is not None:
                     self._opened = msgspec.structs.replace(opened, price=price, provider=provider, upstream_model=model)
-                    return account.cost_of(price, usage)[:2]
+                    found = account.cost_of(price, usage)
+                    return found.picousd, found.flags
         return self._cost_picousd, tuple(dict.fromkeys((*usage.flags, *self._cost_flags)))
 
 
@@ -286,4 +287,7 @@ class Relayed(Record):
             self._shown.feed(data)
 
     def _priced(self, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
-        return (0, usage.flags) if self._is_free else account.cost_of(self._opened.price, usage)[:2]
+        if self._is_free:
+            return 0, usage.flags
+        found = account.cost_of(self._opened.price, usage)
+        return found.picousd, found.flags

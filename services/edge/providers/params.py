@@ -197,16 +197,15 @@ class Parameters(msgspec.Struct, frozen=True):
     ids_alone: bool = False
     """Nothing else is ever changed."""
 
-    def apply(self, fields: dict[str, msgspec.Raw], body: bytes = b"") -> dict[str, msgspec.Raw]:
+    def apply(self, fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
         """`fields` itself where nothing changes. Raises RefusedError (400) naming what the provider
         doesn't take.
-
-        Args:
-            body: what the fields are slices of, where that is known: one search in it tells most
-                calls that they have no such id.
         """
-        may_have_ids = self.own_ids and (not body or call_ids.MARK in body)
-        if self.ids_alone and not may_have_ids:
+        if self.own_ids and "messages" in fields:
+            messages = call_ids.for_openai(fields["messages"])
+            if messages is not fields["messages"]:
+                fields = {**fields, "messages": messages}
+        if self.ids_alone:
             return fields
         if self.defaults:
             added = {name: raw for name, raw in self.defaults.items() if _is_unsaid(fields, name)}
@@ -222,10 +221,6 @@ class Parameters(msgspec.Struct, frozen=True):
                 fields = {**fields, path[0]: _without(fields[path[0]], path[1:])}
         if self.cache_points and "messages" in fields:
             fields = {**fields, "messages": _with_cache_points(fields["messages"], self.cache_points)}
-        if may_have_ids and "messages" in fields:
-            messages = call_ids.for_openai(fields["messages"])
-            if messages is not fields["messages"]:
-                fields = {**fields, "messages": messages}
         for old, new in self.renamed.items():
             if old in fields:
                 fields = {(new if name == old else name): raw for name, raw in fields.items() if name != new}

@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-import msgspec
-
 from services.edge.routing.causes import CAUSES
 from shared.ids import DeploymentId
 
@@ -34,28 +32,30 @@ LATENCY_BUFFER: Final = 0.1
 DEPLOYMENTS_MAX: Final = 10_000
 
 
-class State(msgspec.Struct):
+class State:
     """Of one deployment."""
 
-    resting_until: float = 0.0
-    window: float = -WINDOW_S
-    """When the present window began."""
-    calls: int = 0
-    fails: int = 0
-    tokens: int = 0
-    running: int = 0
-    latency_s: float | None = None
-    """Mean time to the answer's head, the newest ones weighing most; None: nobody has been answered
-    yet.
-    """
-    fails_of: dict[str, int] = {}
-    """By cause, where `allowed_fails_policy` counts them apart."""
-    rests: int = 0
-    """How often this edge found that it has to rest."""
-    untried: bool = False
-    """Its rest is over, and nobody has been answered since."""
-    no_stream_options: bool = False
-    """It refused `stream_options` that only we had added: not sent any more."""
+    __slots__ = (
+        "calls", "fails", "fails_of", "latency_s", "no_stream_options", "resting_until", "rests", "running", "tokens", "untried", "window",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.resting_until = 0.0
+        self.window = -WINDOW_S
+        """When the present window began."""
+        self.calls = self.fails = self.tokens = self.running = 0
+        self.latency_s: float | None = None
+        """Mean time to the answer's head, the newest ones weighing most; None: nobody has been
+        answered yet.
+        """
+        self.fails_of: dict[str, int] = {}
+        """By cause, where `allowed_fails_policy` counts them apart."""
+        self.rests = 0
+        """How often this edge found that it has to rest."""
+        self.untried = False
+        """Its rest is over, and nobody has been answered since."""
+        self.no_stream_options = False
+        """It refused `stream_options` that only we had added: not sent any more."""
 
     def answered(self, latency_s: float) -> None:
         self.untried = False

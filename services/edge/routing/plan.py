@@ -74,15 +74,13 @@ def first(groups: list[Group], resting: Callable[[DeploymentId], bool]) -> Step:
     """The step to begin with: a group whose deployments all rest is passed over if another follows
     that doesn't.
     """
-    if len(groups) == 1:
-        return _FIRST
     for index, group in enumerate(groups[: FALLBACKS_MAX + 1]):
         if group.reason == "" and group.candidates and not all(resting(c.deployment_id) for c in group.candidates):
             return Step(index, 0)
-    return _FIRST
+    return FIRST
 
 
-_FIRST: Final = Step(0, 0)
+FIRST: Final = Step(0, 0)
 
 
 def after(

@@ -113,7 +113,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._headers = []
         self._head_bytes = self._barren_bytes = 0
         self._keep_alive = self._came = False
-        self.arm(min(head_by, response.total_at))
+        total_at = response.total_at
+        self.arm(head_by if head_by < total_at else total_at)
         if len(body) <= WRITE_PIECE_BYTES:
             transport.write(head + body if body else head)
         else:
@@ -185,7 +186,8 @@ class UpstreamConnection(asyncio.Protocol):
         if not self._keep_alive or self._unsent is not None or not self.alive():
             self.close()
             return
-        self.resume()
+        if self._reading_paused:
+            self.resume()
         if self._writing_paused:
             self._draining = True
             self.arm(self._loop.time() + DRAIN_S)
@@ -296,8 +298,9 @@ class UpstreamConnection(asyncio.Protocol):
             raise UpstreamError("protocol", "bytes after the response's end")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
-        if len(self._headers) > HEADERS_MAX:
+        headers = self._headers
+        headers.append((name.lower(), value))
+        if len(headers) > HEADERS_MAX:
             raise _too_large()
 
     def on_headers_complete(self) -> None:

@@ -58,7 +58,7 @@ class Deadlines(Struct, frozen=True):
     """From `send` to the body's last byte."""
 
 
-class Origin(Struct, frozen=True):
+class Origin(Struct, frozen=True, cache_hash=True):
     """One server to talk to, and the pool's key: connections are shared by all requests to it and
     by no others.
     """

@@ -63,7 +63,7 @@ class Client:
         self._contexts: dict[bool | str | None, ssl.SSLContext] = {} if ssl_context is None else {None: ssl_context}
         """As many as the configuration names."""
         self._pools: dict[Origin, _Pool] = {}
-        self._sweeper: asyncio.TimerHandle | None = None
+        self.sweeper: asyncio.TimerHandle | None = None
         self.closed = False
         self.open = 0
         """Connections, connecting ones included."""
@@ -132,9 +132,9 @@ class Client:
     async def close(self) -> None:
         """Closes every connection, busy ones too; whoever waits or reads gets an UpstreamError."""
         self.closed = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
+        if self.sweeper is not None:
+            self.sweeper.cancel()
+            self.sweeper = None
         for pool in list(self._pools.values()):
             pool.close()
         await asyncio.sleep(0)  # the loop closes aborted sockets in its next round
@@ -152,8 +152,8 @@ class Client:
 
     def sweep_later(self, loop: asyncio.AbstractEventLoop) -> None:
         """Idle connections are looked over as long as there are any."""
-        if self._sweeper is None and not self.closed:
-            self._sweeper = loop.call_later(self.idle_seconds_max / 4 + 0.01, self._sweep, loop)
+        if self.sweeper is None and not self.closed:
+            self.sweeper = loop.call_later(self.idle_seconds_max / 4 + 0.01, self._sweep, loop)
 
     def remember(self, pool: "_Pool") -> None:
         self._pools[pool.origin] = pool
@@ -163,7 +163,7 @@ class Client:
             del self._pools[pool.origin]
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._sweeper = None
+        self.sweeper = None
         for pool in list(self._pools.values()):
             pool.sweep(loop.time())
         if self.idle:
@@ -335,7 +335,8 @@ class _Pool:
             connection.idle_since = now
             self.idle.append(connection)
             client.idle += 1
-            client.sweep_later(self.loop)
+            if client.sweeper is None:
+                client.sweep_later(self.loop)
 
     def closed(self, connection: UpstreamConnection) -> None:
         self.connections.discard(connection)

@@ -109,7 +109,7 @@ class Response:
             hold: told of each piece that is kept; False: no more may be (`no_room`).
             held_from_bytes: a body that is here already and smaller isn't worth telling.
         """
-        encoding = (self.header(b"content-encoding") or b"identity").lower()
+        encoding = self.fields.get(b"content-encoding", b"identity").lower()
         if self.complete and encoding == b"identity" and self.buffered_bytes <= limit_bytes:  # as it mostly is
             if hold is not None and self.buffered_bytes >= held_from_bytes and not hold(self.buffered_bytes):
                 raise self._gave_up("no_room", "there is no room for more of the body")
@@ -167,7 +167,7 @@ class Response:
         chunk = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.pieces = []
         self.buffered_bytes = 0
-        if self.connection is not None:
+        if self.connection is not None:  # more is to come
             self.connection.resume()
         return chunk
 

@@ -387,7 +387,6 @@ def test_an_id_that_carries_geminis_signature_is_short_at_openai(provider: str, 
     assert made is not None
     for body in (json.dumps(said), json.dumps(said).replace("/", "\\/")):
         sent = made.apply({"messages": msgspec.Raw(body.encode())})
-        assert made.apply({"messages": msgspec.Raw(body.encode())}, b'{"messages":%b}' % body.encode()) == sent
         first, turn, one, two = json.loads(bytes(sent["messages"]))
         ids = [each["id"] for each in turn["tool_calls"]]
         assert ids[0] == one["tool_call_id"] and len(ids[0]) <= 40 and ids[1] == two["tool_call_id"] == "call_2"
@@ -396,4 +395,4 @@ def test_an_id_that_carries_geminis_signature_is_short_at_openai(provider: str, 
     same = {"messages": msgspec.Raw(json.dumps(said).encode())}
     assert other is not None and other.apply(same) is same, "another gateway may need them as they are"
     plain = {"messages": msgspec.Raw(json.dumps([HI]).encode())}
-    assert made.apply(plain) is plain and made.apply(plain, b'{"messages":%b}' % bytes(plain["messages"])) is plain
+    assert made.apply(plain) is plain
