@@ -126,6 +126,8 @@ _KINDS = {
     "LiteLLM_BudgetTable": "keys.budget",
     "LiteLLM_Config": "nav.settings",
     "Tollgate_retention": "nav.retention",
+    "Tollgate_hold": "retention.holds",
+    "Tollgate_export": "nav.exports",
 }
 
 
