@@ -15,6 +15,8 @@ from services.edge import counting, failures, own_headers, sources
 from services.edge.account import NOTHING, Account
 from services.edge.asked import Asked
 from services.edge.failures import Failure
+from services.edge.fallen import RESTING
+from services.edge.fallen_account import FallenAccount
 from services.edge.formats.base import Call
 from services.edge.http import Answer
 from services.edge.parts import Parts
@@ -102,6 +104,8 @@ class Attempts:
         if len(groups) > 1:
             step = plan.first(groups, self._is_resting)
             if step.group:
+                there = groups[step.group].candidates[step.position]
+                self._account = FallenAccount(parts, self._asked, there, RESTING)
                 self._account.fallback_to = groups[step.group].model
         opened_for = -1
         while True:
@@ -136,10 +140,14 @@ class Attempts:
                     return await self._give_up(failure)
                 if failure.row.billed or following.group != step.group:
                     await self._settle(failure)
-                    self._account = Account(parts, self._asked, groups[following.group].candidates[following.position])
-                    self._account.follows(
-                        account, groups[following.group].model if following.group != step.group else None
+                    there = groups[following.group].candidates[following.position]
+                    falls = following.group != step.group
+                    self._account = (
+                        FallenAccount(parts, self._asked, there, failure.cause)
+                        if falls
+                        else Account(parts, self._asked, there)
                     )
+                    self._account.follows(account, groups[following.group].model if falls else None)
                     opened_for = -1
                 self._account.provider_head = NO_HEAD
             finally:

@@ -18,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from services.edge.exposition import Family, Plain, Spreads, Sums
+from services.edge.fallen import Fallen
 from services.edge.tallies import ENDED, TOKENS, Calls, Times, Totals
 from shared import service
 from shared.facts import Caller, GuardrailOutcome, Refused, Settled
@@ -63,6 +64,7 @@ class Series(Collector):
         self._calls: dict[_Key, Calls] = {}
         self._guardrails: dict[tuple[str, str, str], tuple[int, Times]] = {}
         """(name, stage, action) -> how often, how long."""
+        self.fallen = Fallen()
         self.in_flight: Callable[[], int] = lambda: 0
         self.resting: Callable[[], list[tuple[str, str, str, bool, int]]] = list
         """(model, deployment, provider, whether it rests, how often this edge made it)."""
@@ -144,6 +146,7 @@ class Series(Collector):
         yield from self._usage(calls)
         yield from self._times(calls)
         yield from self._deployments(calls)
+        yield from self.fallen.families(self.models)
         yield from self._guards()
         capped = CounterMetricFamily(
             "tollgate_series_capped", "Calls counted under `other`: too many combinations of labels"

@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.edge import fallen_account
 from services.edge.clock import Clock
 from services.edge.rests import Rests
 from services.edge.routing.health import Health
 from services.edge.routing.plan import Rules
 from services.edge.routing.settings import RoutingSettings
+from services.edge.series import Series
 from shared import bus
 from shared.billing import Price, Usage
 from shared.facts import Opened
@@ -257,7 +259,11 @@ async def test_edges_tell_each_other_who_rests(broker: Broker) -> None:
 # ── another model ──
 
 
-async def test_when_a_model_fails_another_answers_and_each_has_its_row_and_price() -> None:
+async def test_when_a_model_fails_another_answers_and_each_has_its_row_and_price(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted = Series()
+    monkeypatch.setattr(fallen_account, "SERIES", counted)
     async with two_models(in_turn(failing("500 X")), always(OK)) as edge:
         answer = await edge.chat()
         assert (answer.status, answer.headers["x-litellm-model-id"]) == (200, "f-0")
@@ -271,6 +277,8 @@ async def test_when_a_model_fails_another_answers_and_each_has_its_row_and_price
         assert first.opened.spend_logs_metadata == {} and last.opened.spend_logs_metadata == {
             "tollgate_fallback_to": "f"
         }
+        ((labels, count),) = counted.fallen._good.items()
+        assert (labels[:2], labels[-2:], count, counted.fallen._failed) == (("m", "f"), ("failed", "f-0"), 1, {})
 
 
 TOO_LONG = response(

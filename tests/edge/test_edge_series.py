@@ -15,7 +15,7 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.edge import account, prepared, series
+from services.edge import account, fallen, prepared, series
 from services.edge.cache import control, serve
 from services.edge.cache.state import Cache
 from services.edge.cache.store import Local
@@ -152,6 +152,19 @@ def test_nobody_can_make_them_grow() -> None:
     assert found["tollgate_series_capped_total"][()] >= 9_000
     assert total(found, "litellm_requests_metric_total") == 20_000, "none is lost, whatever it is counted under"
     assert total(found, "litellm_requests_metric_total", hashed_api_key="other") >= 9_000
+
+
+def test_who_went_on_to_another_model_is_counted_and_cannot_grow_either() -> None:
+    counted = Series(["m", "other"])
+    for number in range(fallen.KINDS_MAX + 10):
+        caller = Caller(KeyDigest(f"{number:064x}"))
+        counted.fallen.note(caller, "m", "other", "d", "limited", is_good=number % 2 == 0)
+        counted.fallen.note(caller, f"junk-{number}", "other", "d", "limited", is_good=False)
+    found = scraped(counted)
+    good, failed = "litellm_deployment_successful_fallbacks_total", "litellm_deployment_failed_fallbacks_total"
+    assert total(found, good, requested_model="m", fallback_model="other", exception_class="limited") == 255
+    assert total(found, failed) == 255 + 510 and total(found, failed, requested_model="m") < 255
+    assert len(counted.fallen._failed) <= fallen.KINDS_MAX + 1 and "junk" not in "".join(counted.render())
 
 
 def test_our_text_says_what_the_client_librarys_does() -> None:

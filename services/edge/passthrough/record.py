@@ -244,8 +244,19 @@ class Relayed(Record):
     _bills_errors = False
 
     def __init__(
-        self, parts: Parts, opened: Opened, wire: str, unsaid: Usage | None = None, *, is_free: bool = False
+        self,
+        parts: Parts,
+        opened: Opened,
+        wire: str,
+        unsaid: Usage | None = None,
+        *,
+        is_free: bool = False,
+        fell: tuple[str, str] | None = None,
     ) -> None:
+        """
+        Args:
+            fell: the other model it has gone on to, and why.
+        """
         super().__init__(parts, opened, opened.route, Spoken(wire, opened.provider), is_free=is_free)
         self._unsaid = unsaid
         self.provider = opened.provider
@@ -257,9 +268,13 @@ class Relayed(Record):
         isn't known yet.
         """
         self._added: asyncio.Future[None] | None = None
+        self._fell = fell
 
     def settle(self, outcome: str, status: int, error_code: str | None = None, *, billed: bool = True) -> None:
         """What goes on in the background is open until it is over (background.py)."""
+        if self._fell is not None and not self._is_settled:
+            (to, cause), opened, is_good = self._fell, self._opened, outcome == "success"
+            SERIES.fallen.note(opened.caller, opened.model, to, opened.deployment_id, cause, is_good=is_good)
         id = self.goes_on() if self.goes_on is not None and billed and not self._is_settled else ""
         if not id or (self._tap is not None and self._tap.finish() is not None):
             super().settle(outcome, status, error_code, billed=billed)

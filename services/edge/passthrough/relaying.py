@@ -7,6 +7,7 @@ import asyncio
 import msgspec
 
 from services.edge import account, counting, failures, own_headers, size_checks
+from services.edge.fallen import RESTING
 from services.edge.formats.base import Call
 from services.edge.http import Answer, Request, StreamAnswer, WholeAnswer
 from services.edge.parts import Parts
@@ -80,7 +81,9 @@ class Relaying:
         """Deployments that were asked, and models left for another."""
         self._step = Step(0, 0)
         """The present one."""
-        self._fallback_to: str | None = None
+        self._fell: tuple[str, str] | None = None
+        self._cause = ""
+        """The other model it is at, and why; of the last failure."""
         self._mb = size_checks.response_mb(parts, permit.grant)
 
     async def run(self) -> Answer:
@@ -88,14 +91,14 @@ class Relaying:
         groups, step = self._way.groups, plan.first(self._way.groups, self._is_resting)
         self._parts.budget.call(self._parts.clock.seconds())
         if step.group:
-            self._fallback_to = groups[step.group].model
+            self._fell = groups[step.group].model, RESTING
         while True:
             self._step = self._to_room(step)
             answer = await self._one(groups[step.group].candidates[self._step.position])
             if not isinstance(answer, Step):
                 return answer
             if answer.group != step.group:
-                self._fallback_to = groups[answer.group].model
+                self._fell = groups[answer.group].model, self._cause
                 self._fallen_back += 1
             if answer.wait_s:
                 await asyncio.sleep(answer.wait_s)
@@ -118,7 +121,7 @@ class Relaying:
         Args:
             is_its_fault: False: it says nothing of the deployment's health.
         """
-        parts = self._parts
+        parts, self._cause = self._parts, failed.cause
         now = parts.clock.seconds()
         if is_its_fault:
             id, wait_s = candidate.deployment_id, failed.retry_after_s
@@ -162,15 +165,9 @@ class Relaying:
     async def _asked_of(self, candidate: Candidate, target: Target) -> Answer | Step:
         parts = self._parts
         opened = opened_of(
-            parts,
-            self._route,
-            self._head,
-            self._call,
-            self._permit,
-            candidate,
-            background.TERM_MS if self._runs_on else self._left_ms(target),
-            self._fallback_to,
-        )
+            parts, self._route, self._head, self._call, self._permit, candidate,
+            background.TERM_MS if self._runs_on else self._left_ms(target), None if self._fell is None else self._fell[0],
+        )  # fmt: skip
         chat = self._by_chat(target, candidate, opened)
         record = Relayed(
             parts,
@@ -178,6 +175,7 @@ class Relaying:
             "" if self._about is not None else self._kind.wire,  # it was booked when it was made
             unsaid(self._route, self._call),
             is_free=self._kind.is_free,
+            fell=self._fell,
         )
         await record.open()
         try:

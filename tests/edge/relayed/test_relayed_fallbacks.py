@@ -10,7 +10,9 @@ import pytest
 import pytest_asyncio
 
 from services.edge.account import FALLBACK_TO
+from services.edge.passthrough import record
 from services.edge.providers import table
+from services.edge.series import Series
 from shared import config, subjects
 from shared.errors import model_not_allowed
 from shared.facts import Caller
@@ -105,8 +107,10 @@ def wire(path: str) -> str:
 @pytest.mark.parametrize("first", [DOWN, BUSY], ids=["down", "busy"])
 @pytest.mark.parametrize("path", ASKED)
 async def test_a_model_that_fails_is_followed_by_its_fallback_and_each_has_its_row(
-    ways: Ways, path: str, first: bytes
+    ways: Ways, path: str, first: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    counted = Series()
+    monkeypatch.setattr(record, "SERIES", counted)
     await ways.model("m", first, wire=wire(path))
     other = await ways.model("other", GOOD[path], wire=wire(path))
     ways.fallbacks = [("other", "")]
@@ -119,6 +123,8 @@ async def test_a_model_that_fails_is_followed_by_its_fallback_and_each_has_its_r
     assert (one.outcome, one.cost_picousd, two.outcome) == ("provider_error", 0, "success")
     assert two.opened.model == "m" and two.opened.spend_logs_metadata == {FALLBACK_TO: "other"}
     assert FALLBACK_TO not in one.opened.spend_logs_metadata
+    cause = "failed" if first is DOWN else "limited"
+    assert counted.fallen._good == {("m", "other", "0" * 64, "k", "", "", "", cause, "other-1"): 1}
 
 
 async def test_a_form_goes_to_a_fallback_too(ways: Ways) -> None:
