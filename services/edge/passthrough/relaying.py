@@ -305,7 +305,9 @@ class Relaying:
         return WholeAnswer(status, f"{self._lines(record, about, headers)}content-type: application/json\r\n", body)
 
     def _lines(self, record: Relayed, about: str, headers: list[tuple[str, str]]) -> str:
+        duration_s = self._way.deadline_ms / 1000 - self._left_s()
         return (
+            f"x-litellm-response-duration-ms: {duration_s * 1000:.3f}\r\n"
             f"{about}x-litellm-call-id: {record.call_id}\r\nx-tollgate-request-id: {record.id}\r\n"
             f"x-litellm-attempted-retries: {self._attempts - 1 - self._fallen_back}\r\n"
             f"x-litellm-attempted-fallbacks: {self._fallen_back}\r\n"

@@ -156,3 +156,4 @@ async def test_proxies_before_us_are_told_not_to_collect_events_and_limits_have_
     assert (headers["x-accel-buffering"], headers["cache-control"]) == ("no", "no-cache")
     assert headers["x-ratelimit-remaining-requests"] == headers["llm_provider-x-ratelimit-remaining-requests"] == "7"
     assert (headers["x-litellm-attempted-retries"], headers["x-litellm-attempted-fallbacks"]) == ("0", "0")
+    assert 0 < float(headers["x-litellm-response-duration-ms"]) < 60_000 and headers["x-litellm-version"]
