@@ -291,6 +291,16 @@ async def test_no_connection_that_was_made_is_reset_by_the_end(ours: Serve, monk
             assert tcp.recv(65_536).startswith(b"HTTP/1.1 200")
 
 
+async def test_the_end_waits_for_whom_only_the_kernel_has_let_in(ours: Serve) -> None:
+    server = await ours(echo)
+    with socket.socket() as tcp:
+        tcp.settimeout(1)
+        tcp.connect(("127.0.0.1", server.port))  # blocks the loop: it hasn't heard of it
+        tcp.sendall(GET)
+        assert await server.listener.drain(5)
+        assert tcp.recv(65_536).startswith(b"HTTP/1.1 200"), "the loop doesn't run any more"
+
+
 async def test_nobody_is_let_in_while_handshakes_end(ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither refused nor let in: who tries again in a second is refused then."""
     monkeypatch.setattr(listener, "HANDSHAKES_S", 60)
