@@ -82,6 +82,23 @@ async def test_ids_and_pictures_are_left_alone(engine: Engine) -> None:
     assert await answered(HideSecrets(engine).inspect(inspection)) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "net user " + "日本" * 40 + " x",
+        "net user " + "：" * 60 + "é" + "echo " * 9 + "：" * 60,
+        "net user " + "ａｂｃ１：" * 30,
+    ],
+)
+def test_a_secret_ends_between_letters(engine: Engine, text: str) -> None:
+    """What a pattern takes is bounded in bytes: cut inside a letter it could be put nowhere."""
+    found = engine.find(text)
+    data = text.encode()
+    assert found
+    assert all(data[each.start : each.end].decode() for each in found)
+    assert in_characters(text, found)
+
+
 def test_recall_on_the_corpus(engine: Engine) -> None:
     """At least 99 %: the whole secret is gone, not a part of it."""
     for seed in (7, 2026):

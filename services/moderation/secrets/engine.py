@@ -12,7 +12,7 @@ import ahocorasick_rs
 from services.moderation.secrets import assigned, blocks, columns, near, places, structures, values, words
 from services.moderation.secrets.gate import regions
 from services.moderation.secrets.linear import compiled
-from services.moderation.secrets.spans import Span, merge
+from services.moderation.secrets.spans import Span, merge, of_letters
 from services.moderation.secrets.vendor import Vendor
 
 T = TypeVar("T", str, bytes)
@@ -86,7 +86,7 @@ class Engine:
         finally:
             values.forget()
             columns.forget()
-        return merge(spans)
+        return merge(spans if data.isascii() else of_letters(data, spans))
 
     def _own(self, data: bytes, looks_back: bool) -> list[Span]:
         spans: list[Span] = []

@@ -1,6 +1,6 @@
 """Where a secret stands, and merging what several rules found. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 import msgspec
@@ -21,6 +21,19 @@ class Span(msgspec.Struct, frozen=True):
 
 Found: TypeAlias = Span | None
 """What rules yield: None before each value that they judge, which is most of their work."""
+
+
+def of_letters(data: bytes, spans: Iterable[Span]) -> Iterator[Span]:
+    """Each made longer, so that it begins and ends between letters: what a pattern takes is bounded
+    in bytes.
+    """
+    for span in spans:
+        start, end = span.start, min(span.end, len(data))
+        while 0 < start < len(data) and data[start] & 0xC0 == 0x80:
+            start -= 1
+        while end < len(data) and data[end] & 0xC0 == 0x80:
+            end += 1
+        yield Span(start, end, span.type)
 
 
 def merge(spans: Iterable[Span]) -> list[Span]:
