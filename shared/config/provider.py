@@ -1,4 +1,4 @@
-"""What can be known of a provider before anybody configured it."""
+"""The row that the tables of providers are made of."""
 
 from msgspec import Struct
 

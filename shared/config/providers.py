@@ -7,7 +7,7 @@ name.
 
 import re
 
-from shared.config.not_served import NOT_SERVED
+from shared.config.not_served import NOT_SERVED, OWN, SPEECH
 from shared.config.openai_providers import OPENAI_PROVIDERS
 from shared.config.provider import OPENAI_WIRE, Provider
 
@@ -19,10 +19,8 @@ SERVED_WIRES = frozenset(
 )  # fmt: skip
 """Wires that the edge speaks: whoever teaches it one adds its name. A test compares."""
 
-_OWN = "a format of its own that isn't spoken here"
 _BY_DEPLOYMENT = "an address for each deployment: name it openai/... with that api_base"
 _CONTAINER = "an endpoint's format is its container's; one that speaks OpenAI's is sagemaker_chat/..."
-_SPEECH = "speech and transcription in a format of its own"
 
 PROVIDERS: dict[str, Provider] = {
     **OPENAI_PROVIDERS,
@@ -32,15 +30,15 @@ PROVIDERS: dict[str, Provider] = {
         "cloudflare", "https://api.cloudflare.com/client/v4/accounts/{CLOUDFLARE_ACCOUNT_ID}/ai",
         ("CLOUDFLARE_API_KEY", "CLOUDFLARE_API_TOKEN"), ("CLOUDFLARE_API_BASE",), openai_path="/v1",
     ),
-    "nlp_cloud": Provider("nlp_cloud", "https://api.nlpcloud.io/v1/gpu", ("NLP_CLOUD_API_KEY",), why_not=_OWN),
-    "petals": Provider("petals", needs_key=False, why_not=_OWN),
+    "nlp_cloud": Provider("nlp_cloud", "https://api.nlpcloud.io/v1/gpu", ("NLP_CLOUD_API_KEY",), why_not=OWN),
+    "petals": Provider("petals", needs_key=False, why_not=OWN),
     "predibase": Provider("predibase", "", ("PREDIBASE_API_KEY",), why_not=_BY_DEPLOYMENT),
-    "triton": Provider("triton", needs_key=False, why_not=_OWN),
+    "triton": Provider("triton", needs_key=False, why_not=OWN),
     "gigachat": Provider("gigachat", "", ("GIGACHAT_API_KEY", "GIGACHAT_CREDENTIALS"), why_not="its tokens are got in a way of its own"),
     "oci": Provider("oci", needs_key=False, why_not="requests are signed in a way of its own"),
-    "aleph_alpha": Provider("aleph_alpha", "", ("ALEPH_ALPHA_API_KEY",), why_not=_OWN),
-    "deepgram": Provider("deepgram", "https://api.deepgram.com/v1", ("DEEPGRAM_API_KEY",), why_not=_SPEECH),
-    "elevenlabs": Provider("elevenlabs", "https://api.elevenlabs.io", ("ELEVENLABS_API_KEY",), why_not=_SPEECH),
+    "aleph_alpha": Provider("aleph_alpha", "", ("ALEPH_ALPHA_API_KEY",), why_not=OWN),
+    "deepgram": Provider("deepgram", "https://api.deepgram.com/v1", ("DEEPGRAM_API_KEY",), why_not=SPEECH),
+    "elevenlabs": Provider("elevenlabs", "https://api.elevenlabs.io", ("ELEVENLABS_API_KEY",), why_not=SPEECH),
     "chatgpt": Provider("chatgpt", needs_key=False, why_not="a person's subscription, by a sign-in of its own"),
     "anthropic": Provider(
         "anthropic", "https://api.anthropic.com", ("ANTHROPIC_API_KEY",),
@@ -73,10 +71,10 @@ PROVIDERS: dict[str, Provider] = {
         "ollama", "http://localhost:11434", ("OLLAMA_API_KEY",), ("OLLAMA_API_BASE",), needs_key=False, openai_path="/v1"
     ),
     "palm": Provider("palm", key_variables=("PALM_API_KEY",), why_not="it is no more; name the model gemini/..."),
-    "replicate": Provider("replicate", "https://api.replicate.com/v1", ("REPLICATE_API_KEY", "REPLICATE_API_TOKEN"), why_not=_OWN),
+    "replicate": Provider("replicate", "https://api.replicate.com/v1", ("REPLICATE_API_KEY", "REPLICATE_API_TOKEN"), why_not=OWN),
     "sagemaker": Provider("sagemaker", needs_key=False, why_not=_CONTAINER),
     "sagemaker_chat": Provider("sagemaker_chat", needs_key=False),
-    "snowflake": Provider("snowflake", "", ("SNOWFLAKE_JWT",), ("SNOWFLAKE_API_BASE",), why_not=_OWN),
+    "snowflake": Provider("snowflake", "", ("SNOWFLAKE_JWT",), ("SNOWFLAKE_API_BASE",), why_not=OWN),
     "vertex_ai": Provider("vertex_ai", needs_key=False),
     "vertex_ai_beta": Provider("vertex_ai", needs_key=False),
     "watsonx": Provider(
