@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+MADE_S = 1_200
+"""torch alone is a gigabyte."""
+
 
 def python_with(*packages: str) -> str:
     """A Python beside the project's own with these in it; made again where making it was cut
@@ -13,6 +16,6 @@ def python_with(*packages: str) -> str:
     made = python.parent.parent / "made"
     if not made.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(python.parent.parent)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True, timeout=MADE_S)
         made.touch()
     return str(python)

