@@ -112,6 +112,11 @@ class ControlFeed:
         """How long nothing was heard, heartbeats included."""
         return (time.monotonic() - self._heard_at) * 1000
 
+    @property
+    def restoring(self) -> bool:
+        """Whether history is being written again: by a run that goes on, or that was stopped."""
+        return self._restoring
+
     async def start(self) -> None:
         """Returns once the watcher runs; `caught_up` tells when the present is reached."""
         self._broken.set()

@@ -192,7 +192,7 @@ def handlers(api: Api) -> dict[str, Handler]:
             first = today - timedelta(days=days * PERIODS)
             rows = await api.book().of_cube(
                 midnight(first),
-                midnight(today + timedelta(days=1)),
+                midnight(today + timedelta(days=2)),
                 lambda kept: active(days, today, tags, scope, kept),
             )
             return answered(rows, [shown_period(row, days, today) for row in rows])

@@ -3,8 +3,8 @@
 An empty list allows all. `*` and `all-proxy-models` allow all; `all-team-models` leaves it to the
 team; any other star is a pattern on the name, or on every `provider/model` the name may go to, so
 that `openai/*` covers a `gpt-4o` served by OpenAI. `no-default-models` is a name nobody serves, so
-a list of it alone allows nothing. The names in `access_group_ids` are entries too, so that one who
-has no list but groups may use what is in them.
+a list of it alone allows nothing. `access_group_ids` add what is in these groups, and one who has
+no list but groups may use nothing else.
 """
 
 from typing import Any
@@ -20,14 +20,20 @@ NO_MODELS = "no-default-models"
 
 
 def entries_of(holder: Any) -> list[str]:
-    """Of a key, team, user, organisation or project."""
+    """Of a key, team, user, organisation or project: none says that nothing binds."""
     return holder.models if GROUPS not in holder.extra else [*holder.models, *holder.extra[GROUPS]]
 
 
 def lets(holder: Any, model: str, catalog: Catalog) -> bool:
-    """Whether its lists let a model through."""
-    entries = holder.models if GROUPS not in holder.extra else entries_of(holder)
-    return not entries or model in entries or allows(entries, model, catalog)
+    """Whether its lists let a model through. What stands for a group is a group and nothing else:
+    no pattern, and no model that happens to be called as one that is gone.
+    """
+    groups = holder.extra.get(GROUPS)
+    if not groups:
+        return not holder.models or allows(holder.models, model, catalog)
+    if holder.models and allows(holder.models, model, catalog):
+        return True
+    return any(_has(catalog.access_groups.get(group), model, catalog) for group in groups)
 
 
 def allows(entries: list[str], model: str, catalog: Catalog) -> bool:
@@ -36,8 +42,7 @@ def allows(entries: list[str], model: str, catalog: Catalog) -> bool:
     for entry in entries:
         if entry in EVERYTHING:
             return True
-        group = catalog.access_groups.get(entry)
-        if group is not None and (model in group or _all_in(group, model, catalog)):
+        if _has(catalog.access_groups.get(entry), model, catalog):
             return True
         if "*" in entry:
             if _matches(entry, model):
@@ -48,10 +53,12 @@ def allows(entries: list[str], model: str, catalog: Catalog) -> bool:
     return False
 
 
-def _all_in(group: frozenset[str], model: str, catalog: Catalog) -> bool:
-    """Whether all that serve it are of the group: by a pattern in it, or by what an alias stands
-    for.
+def _has(group: frozenset[str] | None, model: str, catalog: Catalog) -> bool:
+    """Whether a group has it, or all that serve it: by a pattern in the group, or by what an alias
+    stands for. None: there is no such group.
     """
+    if group is None or model in group:
+        return group is not None
     served = catalog.candidates(model)
     return bool(served) and all(catalog.deployments[each.deployment_id].model_name in group for each in served)
 

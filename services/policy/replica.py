@@ -53,6 +53,8 @@ class Replica:
             return "nothing heard from the control feed"
         if self._unread:
             return "reading back what an unreadable fact stands for"
+        if self.feed.restoring:
+            return "restore-control hasn't ended: if it was stopped, run it again"
         return None if self.feed.caught_up else "catching up with the control stream"
 
     def has_reached(self, seq: int) -> bool:

@@ -163,6 +163,7 @@ async def test_by_day_and_model_as_counted_by_hand(filled: Running) -> None:
 async def test_each_sees_their_own(filled: Running) -> None:
     mine = await report(filled, key="sk-bob")
     assert (mine["total"]["calls"], mine["total"]["mean_ms"], mine["models"]) == (2, 6000, [])
+    assert "calls_to_add" not in mine, "it is about everybody's calls"
     robots = await report(filled, key="sk-robot")
     assert (robots["total"]["calls"], robots["total"]["mean_ms"]) == (1, 20)
     status, body, _ = await filled.get("/latency/report", key="sk-bob", model="gpt")

@@ -49,6 +49,12 @@ def users(found: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
     return [(row["date"], row["tag"], row["active_users"]) for row in found]
 
 
+async def test_a_call_of_an_edge_whose_clock_is_ahead_counts(ledger: Running, book: Book) -> None:
+    await book.post(at(-1, ALICE, CODE))
+    tomorrow = str(TODAY + timedelta(days=1))
+    assert users(await results(ledger, "/tag/dau")) == [(tomorrow, CODE, 1)]
+
+
 async def test_users_by_day_week_and_month(filled: Running) -> None:
     """A user counts once, with whatever key; a key without a user isn't one."""
     today, yesterday = str(TODAY), str(TODAY - timedelta(days=1))

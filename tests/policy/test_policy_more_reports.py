@@ -73,6 +73,22 @@ def test_a_group_that_is_gone_lets_nothing_through_and_a_misspelt_one_is_refused
     assert called(w, "basic") == ""
 
 
+@pytest.mark.parametrize("gone", ["gpt", "*", "all-proxy-models", "g*"])
+def test_a_group_that_is_gone_is_no_model_and_no_pattern_of_its_name(gone: str) -> None:
+    """As one who could set the field before it bound may have left it."""
+    for models in ([], ["mini"]):
+        w = World(key("a", models=models, extra={"access_group_ids": [gone]}), text=GROUPS)
+        assert (called(w, "gpt"), called(w, "mini")) == ("key_models", "" if models else "key_models")
+
+
+def test_a_team_that_has_groups_may_get_models_beside_them_and_give_them_back() -> None:
+    w = World(Team(team_id="t", extra={"access_group_ids": ["plain"]}), key("a", team_id="t"), text=GROUPS)
+    w.call("/team/model/add", {"team_id": "t", "models": ["mini"]})
+    assert [called(w, each) for each in ("mini", "basic", "gpt")] == ["", "", "team_models"]
+    w.call("/team/model/delete", {"team_id": "t", "models": ["mini"]})
+    assert [called(w, each) for each in ("mini", "basic")] == ["team_models", ""]
+
+
 def test_who_owns_a_key_gets_no_further_by_groups() -> None:
     w = World(
         User(user_id="u"), key("a", user_id="u", models=["mini"], extra={"access_group_ids": ["plain"]}), text=GROUPS
@@ -166,6 +182,41 @@ def test_who_writes_back_what_they_read_changes_nobodys_membership() -> None:
     w.call("/team/update", {**row, "team_alias": "Named"})
     assert [fact.kind for fact in w.facts] == ["team"]
     assert w.directory.teams["t"].members_with_roles[0][OFFSET] == -5
+
+
+@pytest.mark.parametrize("said", [None, "left out"])
+def test_lists_of_members_that_say_nothing_leave_everybody(said: str | None) -> None:
+    w = people()
+    lists = {} if said else dict.fromkeys(("members_with_roles", "members", "admins"))
+    w.call("/team/update", {"team_id": "t", "team_alias": "Named", **lists})
+    assert [fact.kind for fact in w.facts] == ["team"] and digest("old") in w.directory.keys
+    assert w.directory.teams["t"].members_with_roles[0][OFFSET] == -5
+
+
+BOSS = {"role": "admin", "user_id": "boss"}
+NOBODY = {"role": "user", "user_email": "x@example.com"}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [[], [BOSS, BOSS], [BOSS, {"role": "user", "user_email": "boss@example.com"}], [NOBODY, {**NOBODY, "user_email": "X@example.com"}],
+     [BOSS, {"role": "user"}], {"user_id": "boss"}, "boss"],
+)  # fmt: skip
+def test_a_list_of_members_that_cannot_be_meant_is_refused(members: Any) -> None:
+    w = people()
+    assert refusal(w.call("/team/update", {"team_id": "t", "members_with_roles": members}))[::2] == (
+        400, "members_with_roles",
+    )  # fmt: skip
+    assert w.facts == [] and digest("old") in w.directory.keys
+    assert refusal(w.call("/team/member_add", {"team_id": "t", "member": [NOBODY, NOBODY]}))[::2] == (400, "member")
+
+
+def test_a_member_named_by_address_keeps_what_was_set_for_them() -> None:
+    w = people()
+    members = [{"role": "admin", "user_email": "Boss@example.com"}, {"role": "user", "user_id": "old"}]
+    w.call("/team/update", {"team_id": "t", "members_with_roles": members})
+    boss = w.directory.teams["t"].members_with_roles[0]
+    assert (boss["user_id"], boss[OFFSET]) == ("boss", -5)
 
 
 def test_a_team_made_with_its_members_is_on_their_lists() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from nats.aio.client import Client
+from nats.js.errors import NotFoundError
 
 from services.policy import restore as run
 from services.policy.restore import Restored, RestoreError, restore
@@ -73,6 +74,14 @@ async def test_a_history_that_ends_with_a_remembered_answer_is_whole_also_when_t
     await follower.close()
 
 
+async def test_a_run_that_lacks_remembered_answers_alone_holds_nobody_up(client: Client) -> None:
+    facts = [fact(1, "a"), answer(2)]
+    await client.jetstream().publish(*facts[0])
+    assert await restore(client, io.BytesIO(b"".join(dump(facts)))) == Restored(1, 1, 0, 0)
+    with pytest.raises(NotFoundError):
+        await client.jetstream().get_last_msg("CONTROL", REBUILD)
+
+
 async def test_a_write_in_between_does_not_make_half_a_history_whole(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +101,7 @@ async def test_a_write_in_between_does_not_make_half_a_history_whole(
     with pytest.raises(RestoreError):
         await restore(client, io.BytesIO(b"".join(dump(FACTS))))
     assert await stored(client) == [FACTS[0], stray]
-    assert await follower.wait_for(3, 5_000) and not follower.caught_up
+    assert await follower.wait_for(3, 5_000) and not follower.caught_up and follower.restoring
     assert await restore(client, io.BytesIO(b"".join(dump(FACTS)))) == Restored(2, 1, 0, 1)
     async with asyncio.timeout(10):
         while not follower.caught_up:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from services.policy.commands import generic, keys, teams, users
-from services.policy.commands.membership import OFFSET, left, user_of
+from services.policy.commands.membership import OFFSET, check_distinct, left, user_of
 from services.policy.plan import Call, Plan, Spent, change
 from shared import errors
 from shared.entities import TEAM, Key, Team
@@ -42,8 +42,9 @@ def add_all(call: Call, wanted: list[Any]) -> Plan:
     """All of them, or none."""
     team = teams.named_team(call)
     members, changes, noted = list(team.members_with_roles), [], []
-    for each in wanted:
-        member = fields.member("member", each)
+    sent = [fields.member("member", each) for each in wanted]
+    check_distinct("member", sent)
+    for member in sent:
         user, change_ = user_of(call, member, team)
         member["user_id"] = user.user_id
         if any(known.get("user_id") == user.user_id for known in members):

@@ -7,6 +7,7 @@ import msgspec
 
 from services.policy import relations, rights
 from services.policy.commands import generic, keys, membership
+from services.policy.model_access import entries_of
 from services.policy.plan import Call, Change, Plan, Spent, change
 from shared import errors
 from shared.entities import KEY, TEAM, USER, Key, Team
@@ -251,11 +252,11 @@ def _set_models(call: Call, *, add: bool) -> Plan:
     if add:
         keys.check_names(call, team.models, names)
         models = list(dict.fromkeys((*team.models, *names)))
-        if not team.models:
+        if not entries_of(team):
             fields.refuse("models", "can't be added: a team without a list may use all models already")
     else:
         models = [name for name in team.models if name not in names]
-        if team.models and not models:
+        if team.models and not models and len(entries_of(team)) == len(team.models):
             fields.refuse("models", "can't be left empty: an empty list allows all models; use no-default-models")
     after = generic.stamped(call, msgspec.structs.replace(team, models=models))
     TEAM.check_size(after)
@@ -315,7 +316,7 @@ NO_TEAM = "You are not allowed to access this team's info."
 
 
 def _merged(call: Call, team: Team) -> Merged[Team]:
-    made = TEAM.merge(team, call.body)
+    made = TEAM.merge(team, membership.said(call.body))
     after: Any = generic.stamped(call, made.entity)
     keys.check_models(call, team, after)
     generic.check_organization(call, team, after)

@@ -14,6 +14,7 @@ import msgspec
 from services.policy.access import covers
 from services.policy.identity.memberships import follow
 from services.policy.identity.principal import Known, NotLetIn, Principal, Question, Upsert
+from services.policy.model_access import entries_of
 from shared import errors, routes, subjects
 from shared.entities import JwtMapping, Key, Team, User, mapping_id
 from shared.errors import Refusal
@@ -300,7 +301,7 @@ class _Resolving:
 
     def _made(self, user_id: str | None, team: Team | None, role: str, limits: list[list[str] | None]) -> Principal:
         user = None if user_id is None or team is not None else self._known.find("user", user_id)
-        own = user.models or None if user is not None else None
+        own = entries_of(user) or None if user is not None else None
         key = Key(
             token=label(self._claims),
             key_name="",
