@@ -130,7 +130,7 @@ class Account:
         self._rest = encode_rest_of_opened(
             call.stream,
             recorded_customer(parts, call),
-            permit.tags if not parts.tags_clients else recorded_tags(parts, permit.tags, head.user_agent),
+            recorded_tags(parts, permit.tags, head) if parts.tags_clients or head.own_tags else permit.tags,
             metadata,
             recorded(parts, head.ip),
             head.user_agent,
@@ -318,9 +318,14 @@ def recorded_customer(parts: Parts, call: Call) -> str | None:
     return call.customer_id if parts.records_customers else None
 
 
-def recorded_tags(parts: Parts, tags: list[str], user_agent: str | None) -> list[str]:
-    """A call's, as the book may have them: nothing is decided by what its client is called."""
-    return merge_tags(tags, own_headers.client_tags(user_agent)) if parts.tags_clients and user_agent else tags
+def recorded_tags(parts: Parts, tags: list[str], head: Head) -> list[str]:
+    """A call's, as the book may have them: nothing is decided by what its client is called, nor by
+    the operator's own headers.
+    """
+    more = [*head.own_tags]
+    if parts.tags_clients and head.user_agent:
+        more += own_headers.client_tags(head.user_agent)
+    return merge_tags(tags, more) if more else tags
 
 
 def cost_of(price: Price | None, usage: Usage) -> Cost:
@@ -371,9 +376,7 @@ async def refuse(
         error_code=refusal.code,
         refused_by="policy" if screening is None else "moderation",
         customer_id=recorded_customer(parts, call) if call is not None else None,
-        tags=recorded_tags(
-            parts, permit.tags if permit is not None else call.tags if call is not None else [], head.user_agent
-        ),
+        tags=recorded_tags(parts, permit.tags if permit is not None else call.tags if call is not None else [], head),
         requester_ip=recorded(parts, head.ip),
         user_agent=head.user_agent,
         litellm_call_id=head.litellm_call_id,

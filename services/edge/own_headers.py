@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from services.edge import reading
+from services.edge.formats.fields import TAG_CHARACTERS_MAX
 from services.edge.http import Request
 from services.edge.reading import Head, text
 from shared import credential
@@ -20,25 +22,30 @@ CUSTOMER = "customer"
 
 class OwnHeaders(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
+    """For the book alone: nothing is decided by them, so no rule about a caller's own tags holds
+    for them.
+    """
     customers: tuple[str, ...] = ()
     """The first that a request has names its customer, unless one of the gateway's own headers
     does.
     """
 
     def read(self, request: Request, head: Head) -> None:
-        """Adds to the head's hints."""
-        hints = head.hints
-        tags, customer_id = hints.tags, hints.customer_id
-        for name in self.tags:
-            value = text(request.header(name.lower()))
-            if value:
-                tag = f"{name}: {value}".replace(",", " ")  # a comma would make two tags of it
-                tags = f"{tags},{tag}" if tags else tag
-        if customer_id is None:
+        """Adds to the head."""
+        said = ((name, text(request.header(name.lower()))) for name in self.tags)
+        head.own_tags = tuple(f"{name}: {value}"[:TAG_CHARACTERS_MAX] for name, value in said if value)
+        if head.hints.customer_id is None and self.customers:
             found = (text(request.header(name.lower())) for name in self.customers)
             customer_id = next((value for value in found if value), None)
-        if (tags, customer_id) != (hints.tags, hints.customer_id):
-            head.hints = msgspec.structs.replace(hints, tags=tags, customer_id=customer_id)
+            head.hints = msgspec.structs.replace(head.hints, customer_id=customer_id)
+
+
+def head(own: OwnHeaders | None, request: Request) -> Head:
+    """What a request's head says. Raises RefusedError."""
+    found = reading.head(request)
+    if own is not None:
+        own.read(request, found)
+    return found
 
 
 def client_tags(user_agent: str) -> list[str]:

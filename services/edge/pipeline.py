@@ -1,6 +1,6 @@
 """One request to a model, start to finish: the page to read first.
 
-    1. head       who asks, by which credential                  (reading.py)
+    1. head       who asks, by which credential     (reading.py, own_headers.py)
     2. known      strangers end here, before a byte of the body  (grants.py)
     3. body       within limits, as the route's format reads it  (reading.py, formats/)
     4. decide     credential, route and model → grant → permit   (grants.py, shared.grant)
@@ -20,7 +20,7 @@ left.
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from services.edge import account, reading, size_checks
+from services.edge import account, own_headers, size_checks
 from services.edge.asked import Asked
 from services.edge.attempts import Attempts
 from services.edge.cache import serve as cached
@@ -51,9 +51,7 @@ async def serve(parts: Parts, request: Request, match: Match, *, relay: Relay) -
     started, route = parts.clock.seconds(), match.route
     if not parts.recorder.healthy:
         raise RefusedError(errors.book_unavailable())
-    head = reading.head(request)
-    if parts.own_headers is not None:
-        parts.own_headers.read(request, head)
+    head = own_headers.head(parts.own_headers, request)
     if head.token is not None or parts.tokens.asks_each or not parts.grants.knows(head.digest):
         await known(parts, route, head, request)
     if not request.account.known:

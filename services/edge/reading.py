@@ -50,6 +50,8 @@ class Head(msgspec.Struct):
     tracestate: str | None = None
     told: dict[str, str] | None = None
     """What the book keeps of the headers in the call's metadata."""
+    own_tags: tuple[str, ...] = ()
+    """What the operator's own headers say of it: tags in the book."""
 
 
 def text(value: str | None, characters_max: int = HEADER_CHARACTERS_MAX) -> str | None:

@@ -115,15 +115,16 @@ def test_headers_of_ones_own_are_tags_and_customers() -> None:
     )
     assert found is not None and found.customers == ("X-User", "X-Other")
 
-    def read(hints: Hints = NO_HINTS, **headers: str) -> Hints:
+    def read(hints: Hints = NO_HINTS, **headers: str) -> Head:
         head = Head(None, "none", None, None, hints=hints)
         found.read(Asked(**headers), head)
-        return head.hints
+        return head
 
-    assert read(Hints(tags="a"), x_team="blue,red").tags == "a,X-Team: blue red"
-    assert read(x_other="o", x_staff="s").customer_id == "o"
-    assert read(Hints(customer_id="named"), x_user="u").customer_id == "named"
-    assert read().tags is None and own_headers.of(parsed("{}")) is None
+    of_team = read(Hints(tags="a"), x_team="blue,red", x_cost="9" * 300)
+    assert of_team.hints.tags == "a" and of_team.own_tags == ("X-Team: blue,red", "x-cost: " + "9" * 248)
+    assert read(x_other="o", x_staff="s").hints.customer_id == "o"
+    assert read(Hints(customer_id="named"), x_user="u").hints.customer_id == "named"
+    assert read().own_tags == () and own_headers.of(parsed("{}")) is None
 
 
 @pytest.mark.asyncio

@@ -260,7 +260,7 @@ def add_common(call: Call, hints: Hints) -> None:
     if "tags" in fields:
         tags += _tags(fields["tags"], "tags")
     elif hints.tags:
-        tags += [tag.strip() for tag in hints.tags.split(",") if tag.strip()]
+        tags += _split_tags(hints.tags)
     if tags:
         _check_tags(tags)
         tags = list(dict.fromkeys(tags))
@@ -277,8 +277,19 @@ def _tags(raw: msgspec.Raw, at: str) -> list[str]:
     """A list of texts or numbers, or one text with commas between them."""
     found = decode(raw, "tags", at) if bytes(memoryview(raw)[:1]) else None
     if isinstance(found, str):
-        return [tag.strip() for tag in found.split(",") if tag.strip()]
+        return _split_tags(found)
     return [tag if isinstance(tag, str) else str(tag) for tag in found or ()]
+
+
+def _split_tags(said: str) -> list[str]:
+    return [tag.strip() for tag in said.split(",") if tag.strip()]
+
+
+def header_tags(hints: Hints) -> list[str]:
+    """Those of a call whose body isn't ours to read. Raises RefusedError."""
+    tags = list(dict.fromkeys(_split_tags(hints.tags))) if hints.tags else []
+    _check_tags(tags)
+    return tags
 
 
 def _check_tags(tags: list[str]) -> None:

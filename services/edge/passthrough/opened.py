@@ -42,7 +42,7 @@ def opened_of(
         price=candidate.price,
         stream=call.stream,
         customer_id=account.recorded_customer(parts, call),
-        tags=account.recorded_tags(parts, permit.tags, head.user_agent),
+        tags=account.recorded_tags(parts, permit.tags, head),
         spend_logs_metadata=metadata,
         requester_ip=account.recorded(parts, head.ip),
         user_agent=head.user_agent,

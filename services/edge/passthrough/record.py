@@ -24,6 +24,7 @@ from shared import errors, prices
 from shared.billing import Price, Usage
 from shared.errors import RefusedError
 from shared.facts import Caller, Opened, Settled, encode_fact
+from shared.grant import Grant, merge_tags
 from shared.ids import DeploymentId, new_request_id
 from shared.money import PICOUSD_PER_USD, exact_from_usd
 from shared.outbound import OutboundError
@@ -152,6 +153,8 @@ class PassedThrough(Record):
     """Of a call of a pass-through endpoint (surfaces/passthrough.py).
 
     Args:
+        grant: None: nobody has to say who they are.
+        tags: that the caller names.
         model: as the caller may use it; empty: none that we know.
         asked_model: as the request names it to the target: whose price counts.
     """
@@ -165,7 +168,8 @@ class PassedThrough(Record):
         parts: Parts,
         entry: Entry,
         head: Head,
-        caller: Caller,
+        grant: Grant | None,
+        tags: list[str],
         model: str,
         spoken: Spoken,
         asked_model: str,
@@ -178,21 +182,22 @@ class PassedThrough(Record):
             id=new_request_id(),
             at_ms=now_ms,
             edge_id=parts.edge_id,
-            caller=caller,
+            caller=Caller() if grant is None else grant.caller,
             call_type=CALL_TYPE,
             route=entry.path,
             model=model,
             deployment_id=DeploymentId(f"pass_through:{entry.id}"[:256]),
             provider=PROVIDER,
+            customer_id=head.hints.customer_id if parts.records_customers else None,
             guardrails=list(entry.guardrails),
             upstream_model=entry.host,
             price=None if cost is None else Price(0, 0, request_picousd=cost, source="config"),
-            tags=account.recorded_tags(parts, [], head.user_agent),
-            requester_ip=head.ip,
+            tags=account.recorded_tags(parts, tags if grant is None else merge_tags(tags, grant.tags), head),
+            requester_ip=account.recorded(parts, head.ip),
             user_agent=head.user_agent,
             max_cost_picousd=cost,
             litellm_call_id=head.litellm_call_id,
-            spend_logs_metadata=account.logged({}, head),
+            spend_logs_metadata=account.logged({} if grant is None else grant.spend_logs_metadata, head),
             expires_at_ms=now_ms + int(entry.timeout_s * 1000) + parts.settings.edge_expiry_slack_ms,
         )
         super().__init__(parts, opened, "/pass-through", spoken, is_free=is_free)

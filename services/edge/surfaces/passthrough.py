@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import msgspec
 import structlog
 
-from services.edge import account, reading, size_checks
+from services.edge import account, own_headers, size_checks
 from services.edge.answers import SAFE
+from services.edge.formats.fields import header_tags
 from services.edge.http import Answer, Request, StreamAnswer
 from services.edge.parts import Parts
 from services.edge.passthrough import headers, spoken
@@ -52,7 +53,7 @@ async def forward(parts: Parts, request: Request, entry: Entry, rest: str, outbo
     if not parts.recorder.healthy:
         raise RefusedError(errors.book_unavailable())
     found = headers.found(entry, request.header)
-    head = reading.head(request)
+    head = own_headers.head(parts.own_headers, request)
     if found and (entry.key_header is not None or entry.key_is_user):
         digest, shape = credential.digest(found)
         head = msgspec.structs.replace(head, digest=digest, shape=shape)
@@ -79,7 +80,8 @@ async def forward(parts: Parts, request: Request, entry: Entry, rest: str, outbo
         parts,
         entry,
         head,
-        Caller() if grant is None else grant.caller,
+        grant,
+        header_tags(head.hints) if grant is not None else [],
         model,
         known,
         asked_model,
@@ -116,7 +118,8 @@ async def _grant(
         return None, not admission.is_stranger(decision)
     await parts.tokens.identify(head, request)
     decision = await parts.grants.decide(head.digest, head.shape, NAME, "")
-    refusal = admission.admit(decision, Ask([], {}, head.ip), parts.clock.unix_ms())
+    ask = await _asked(parts, head) if isinstance(decision, Grant) else Ask([], {}, head.ip)
+    refusal = admission.admit(decision, ask, parts.clock.unix_ms())
     if refusal is None and isinstance(decision, Grant):
         allowed, denied = decision.passthrough_routes, decision.passthrough_denied
         if entry.only_listed and allowed is None and decision.caller.role != "proxy_admin":
@@ -129,6 +132,13 @@ async def _grant(
     assert isinstance(decision, Grant)
     request.recognised()
     return decision, True
+
+
+async def _asked(parts: Parts, head: Head) -> Ask:
+    """What a request says of itself in its head: its body is the target's. Raises RefusedError."""
+    customer_id = head.hints.customer_id
+    customer = await parts.customers.customer(customer_id) if customer_id is not None else None
+    return Ask(header_tags(head.hints), {}, head.ip, customer_id=customer_id, customer=customer)
 
 
 async def _screened(

@@ -8,7 +8,7 @@ are as on any route, but that each attempt has a row of its own; usage is read f
 flows by. What a guardrail has to see of an answer is held back until it has.
 """
 
-from services.edge import counting, pipeline, reading, size_checks
+from services.edge import counting, own_headers, pipeline, size_checks
 from services.edge.formats.base import Call
 from services.edge.http import Answer, Request
 from services.edge.parts import Parts
@@ -38,9 +38,7 @@ async def _served(parts: Parts, request: Request, match: Match) -> Answer:
     kind = KINDS[route.name]
     if not parts.recorder.healthy:
         raise RefusedError(errors.book_unavailable())
-    head = reading.head(request)
-    if parts.own_headers is not None:
-        parts.own_headers.read(request, head)
+    head = own_headers.head(parts.own_headers, request)
     await pipeline.known(parts, route, head, request)
     request.recognised()
     body = await size_checks.body(parts, request, head, route.name)

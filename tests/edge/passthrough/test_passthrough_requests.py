@@ -5,13 +5,15 @@ may.
 import itertools
 from typing import Any
 
+import msgspec
 import pytest
 
+from services.edge.own_headers import OwnHeaders
 from services.edge.surfaces.passthrough import model_of
 from shared import errors, subjects
 from shared import passthrough as entries
 from shared.errors import RefusedError
-from shared.grant import Denial
+from shared.grant import Denial, Rules
 from shared.passthrough import covers
 from shared.requests import DecideReply, DecideRequest
 from tests.edge.passthrough.passthrough_kit import KEY, WHO, World
@@ -39,6 +41,39 @@ async def test_a_request_goes_on_as_it_is_and_is_in_the_book(world: World) -> No
     opened = settled.opened
     assert (opened.route, opened.call_type, opened.caller) == ("/their", "pass_through_endpoint", WHO)
     assert answer.headers["x-litellm-call-id"] == opened.id
+
+
+async def test_the_book_has_whose_tags_a_call_has_and_as_much_of_the_address_as_it_may(world: World) -> None:
+    world.endpoint()
+    edge = world.edge
+    edge.parts.own_headers = OwnHeaders(tags=("X-Team",))
+    edge.parts.settings = msgspec.structs.replace(edge.parts.settings, edge_requester_ip="none")
+
+    def limited(**fields: Any) -> None:
+        edge.bus.answers[subjects.POLICY_DECIDE] = lambda asked: DecideReply(
+            edge.grant(asked, tags=["key", "both"], spend_logs_metadata={"ticket": "42"}, **fields)
+        )
+        edge.grants.forget_all()
+
+    limited()
+    assert (await world.ask(X_Litellm_Tags="mine, both", X_Team="blue", X_Litellm_End_User_Id="c1")).status == 200
+    opened = (await world.settled()).opened
+    assert opened.tags == ["mine", "both", "key", "X-Team: blue"] and opened.requester_ip is None
+    assert opened.spend_logs_metadata["ticket"] == "42"
+    assert opened.customer_id == "c1"
+    limited(rules=Rules(reject_clientside_tags=True))
+    assert (await world.ask(X_Litellm_Tags="mine")).status == 400
+    assert (await world.ask(X_Team="blue")).status == 200  # the operator's own header is no caller's tag
+    limited()
+    assert (await world.ask(X_Litellm_Tags="x" * 257)).status == 400
+    edge.bus.answers[subjects.POLICY_DECIDE] = lambda asked: DecideReply(
+        Denial(errors.blocked_customer("c2"), 1, [], rule="customer")
+        if asked.customer_id == "c2"
+        else edge.grant(asked)
+    )
+    edge.grants.forget_all()
+    seen = len(world.target.seen)
+    assert (await world.ask(X_Litellm_End_User_Id="c2")).status in (400, 403) and len(world.target.seen) == seen
 
 
 TABLE = list(
