@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from services.policy.model_access import entries_of
+from services.policy.model_access import GROUPS
 
 Strict = Callable[[Any, Any], bool]
 """(before, after) -> whether after is as strict."""
@@ -58,6 +58,11 @@ def texts(value: Any) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
+def _models(entity: Any) -> list[str]:
+    """With its groups, which are no models, even of the same name."""
+    return [*entity.models, *(f"{GROUPS}: {group}" for group in texts(entity.extra.get(GROUPS)))]
+
+
 class Check(msgspec.Struct, frozen=True):
     name: str
     as_strict: Strict
@@ -68,7 +73,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("models", _narrower, makers=True, read=entries_of),
+    Check("models", _narrower, makers=True, read=_models),
     Check("allowed_ips", _narrower),
     Check("enforced_params", _wider),
     Check("guardrails", _wider),

@@ -336,5 +336,7 @@ async def test_the_narrowest_of_several_limits_holds() -> None:
     assert (await limits_of({**row, "models": ["mini", "cheap"]}, team=team, user={}))[0][
         1
     ] == "mini, cheap ∩ gpt-*, claude"
+    grouped = {**row, "models": [], "access_group_ids": ["small"]}
+    assert (await limits_of(grouped, team={}, user={}))[0][1:] == ["small", "limits.this_key"], "not every model"
     with pytest.raises(AskError):  # what can't be read now isn't no limit
         await limits_of(row, team=AskError(503, "away"), user={})

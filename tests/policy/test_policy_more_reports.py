@@ -94,7 +94,8 @@ def test_who_owns_a_key_gets_no_further_by_groups() -> None:
         User(user_id="u"), key("a", user_id="u", models=["mini"], extra={"access_group_ids": ["plain"]}), text=GROUPS
     )
     owner = Caller(user_id="u", role="internal_user")
-    for update in ({"access_group_ids": ["plain", "wild"]}, {"models": [], "access_group_ids": None}):
+    moved = {"models": ["mini", "plain"], "access_group_ids": []}
+    for update in ({"access_group_ids": ["plain", "wild"]}, {"models": [], "access_group_ids": None}, moved):
         assert refusal(w.call("/key/update", {"key": digest("a"), **update}, actor=owner))[::2] == (403, "models")
     assert w.call("/key/update", {"key": digest("a"), "access_group_ids": []}, actor=owner)["models"] == ["mini"]
 

@@ -54,7 +54,7 @@ async def show(look: Look) -> Shown:
             _limit(row),
             row.get("user_id"),
             team_link(row),
-            row.get("models") or [say("all")],
+            limits.models_of(row) or [say("all")],
             when(row.get("expires"))[:10] or say("never"),
             marked(row.get("key_name") or "–", "mono"),
         ]

@@ -50,13 +50,15 @@ async def _level(look: Look, kind: str, id: str | None, within: str) -> Level | 
     return (link(name, at(kind + "s", id)) if within else name), fields
 
 
+def models_of(fields: dict[str, Any]) -> list[str]:
+    """Models and access groups; none: every model."""
+    return [*(fields.get("models") or ()), *(fields.get("access_group_ids") or ())]
+
+
 def _models(look: Look, levels: list[Level]) -> list[Cell]:
     """A model must be in every list that there is."""
-    lists = [
-        (who, fields["models"])
-        for who, fields in levels
-        if fields.get("models") and not EVERY_MODEL & {*fields["models"]}
-    ]
+    found = [(who, models_of(fields)) for who, fields in levels]
+    lists = [(who, models) for who, models in found if models and not EVERY_MODEL & {*models}]
     if not lists:
         return [look.say("nav.models"), look.say("all"), "–"]
     every = dict.fromkeys(name for _, models in lists for name in models)

@@ -23,7 +23,7 @@ from services.edge.pages.view import (
     text_of,
     when,
 )
-from services.edge.pages.views import acts
+from services.edge.pages.views import acts, limits
 
 
 async def show(look: Look) -> Shown:
@@ -37,7 +37,7 @@ async def show(look: Look) -> Shown:
             link(row.get("team_alias") or row["team_id"], at("teams", row["team_id"])),
             row["team_id"],
             str(len(row.get("members_with_roles") or [])),
-            row.get("models") or [say("all")],
+            limits.models_of(row) or [say("all")],
             usd(row.get("spend")),
             "–" if row.get("max_budget") is None else money(row["max_budget"]),
             state_of(look, row),
@@ -90,7 +90,7 @@ async def one(look: Look) -> Shown:
     ]
     facts = [
         ("ID", look.id),
-        (say("nav.models"), row.get("models") or [say("all")]),
+        (say("nav.models"), limits.models_of(row) or [say("all")]),
         (say("keys.created"), when(row.get("created_at"))),
         (say("keys.metadata"), text_of(row["metadata"]) if row.get("metadata") else None),
     ]
