@@ -63,6 +63,10 @@ class AuditQuestion(NamedTuple):
     sort_column: str
     """One of AUDIT_SORT_COLUMNS' values: safe to put into SQL."""
     descending: bool
+    after: tuple[int | None, int] | None
+    """When the last entry of the page before was made (Unix ms) and its number: the page goes on
+    there, whatever `page` says.
+    """
 
 
 def days(query: Query) -> Days:
@@ -124,7 +128,26 @@ def audit(query: Query) -> AuditQuestion:
         search=key_digest(text(query, "search")),
         sort_column=AUDIT_SORT_COLUMNS[sort_by],
         descending=sort_order == "desc",
+        after=_audit_place(query, by_time=sort_by == "updated_at"),
     )
+
+
+def _audit_place(query: Query, *, by_time: bool) -> tuple[int | None, int] | None:
+    cursor = text(query, "cursor")
+    if cursor is None:
+        return None
+    found = _AUDIT_PLACE.fullmatch(cursor)
+    if found is None or not by_time:
+        refuse("cursor", "must be next_cursor of the page before, sorted by updated_at")
+    return (int(found[1]) if found[1] else None), int(found[2])
+
+
+def audit_cursor(entry: Mapping[str, Any]) -> str:
+    """`cursor` of the page that follows a row of audit_log; what couldn't be read has no time."""
+    return f"{'' if entry['at_ms'] is None else entry['at_ms']}.{entry['n']}"
+
+
+_AUDIT_PLACE = re.compile(r"([0-9]{1,16})?\.([0-9]{1,18})", re.ASCII)
 
 
 def key_digest(value: str | None) -> str | None:

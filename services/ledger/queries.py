@@ -14,7 +14,7 @@ from services.ledger import batch_chain, price_bodies, responses, spend_query, s
 from services.ledger.asking import Scope
 from services.ledger.database import QUERIES, Pool
 from services.ledger.facts_in import EPOCH, midnight, place
-from services.ledger.params import AuditQuestion, Days, LogsQuestion, refuse
+from services.ledger.params import AuditQuestion, Days, LogsQuestion, audit_cursor, refuse
 from services.ledger.spans import Span
 from services.ledger.spend_query import ROWS_MAX, Plan, SpendQuery
 from services.ledger.spend_sources import Kept, Live
@@ -199,22 +199,42 @@ class Report:
             kinds, question.changed_by, question.changed_by_api_key, question.action, question.object_id,
             question.from_ms, question.to_ms, question.object_team_id, question.object_key_hash, question.search,
         )  # fmt: skip
-        count = QUERIES["audit_count"]
-        order = "DESC" if question.descending else "ASC"
-        page = (
-            f"{count.replace('count(*)', '*', 1)}\n"
-            f"ORDER BY {question.sort_column} {order} NULLS LAST, n {order} LIMIT $11 OFFSET $12"
-        )
         total = await self._audit_total(arguments)
-        offset = (question.page - 1) * question.page_size
-        rows = await self.fetch(page, *arguments, question.page_size, offset) if offset < total else []
+        rows = await self._audit_rows(question, arguments, total)
+        shown, last = (
+            rows[: question.page_size],
+            rows[question.page_size - 1] if len(rows) > question.page_size else None,
+        )
         return {
-            "audit_logs": [responses.audit_entry(row) for row in rows],
+            "audit_logs": [responses.audit_entry(row) for row in shown],
             "total": total,
-            "page": question.page,
+            "page": question.page if question.after is None else None,
             "page_size": question.page_size,
             "total_pages": -(-total // question.page_size),
+            "next_cursor": None if last is None or question.sort_column != "at_ms" else audit_cursor(last),
         }
+
+    async def _audit_rows(self, question: AuditQuestion, arguments: tuple[Any, ...], total: int) -> list[Any]:
+        """The page's, and one more where another page follows. What can't be read has no time, and
+        goes last.
+        """
+        select, wanted = QUERIES["audit_count"].replace("count(*)", "*", 1), question.page_size + 1
+        order, beyond = ("DESC", "<") if question.descending else ("ASC", ">")
+        if question.after is None:
+            offset = (question.page - 1) * question.page_size
+            ordered = f"ORDER BY {question.sort_column} {order} NULLS LAST, n {order} LIMIT $11 OFFSET $12"
+            return list(await self.fetch(f"{select}\n{ordered}", *arguments, wanted, offset)) if offset < total else []
+        at_ms, n = question.after
+        rows: list[Any] = []
+        if at_ms is not None:
+            ordered = f"AND (at_ms, n) {beyond} ($11, $12) ORDER BY at_ms {order} NULLS LAST, n {order} LIMIT $13"
+            rows += await self.fetch(f"{select}\n{ordered}", *arguments, at_ms, n, wanted)
+        if len(rows) < wanted:
+            ordered = f"AND at_ms IS NULL AND ($11::bigint IS NULL OR n {beyond} $11) ORDER BY n {order} LIMIT $12"
+            rows += await self.fetch(
+                f"{select}\n{ordered}", *arguments, n if at_ms is None else None, wanted - len(rows)
+            )
+        return rows
 
     async def _audit_total(self, arguments: tuple[Any, ...]) -> int:
         """How many entries answer a question. Entries are only ever added at the end, or go by

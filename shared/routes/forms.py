@@ -9,6 +9,7 @@ OBJECT: dict[str, Any] = {"type": "object"}
 OBJECTS: dict[str, Any] = {"type": "array", "items": OBJECT}
 STRING: dict[str, Any] = {"type": "string"}
 STRINGS: dict[str, Any] = {"type": "array", "items": STRING, "minItems": 1}
+CURSOR = Parameter("cursor", "`next_cursor` of the page before, in the same order: instead of `page`")
 PAGE = (Parameter("page", type="integer"), Parameter("size", type="integer"))
 
 

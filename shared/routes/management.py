@@ -5,7 +5,7 @@ services/policy/commands.
 from typing import Any
 
 from shared.entities import CREDENTIAL, JWT_MAPPING, KEY, MODEL, TEAM
-from shared.routes.forms import ID, OBJECT, OBJECTS, PAGE, STRING, STRINGS, body, change, question
+from shared.routes.forms import CURSOR, ID, OBJECT, OBJECTS, PAGE, STRING, STRINGS, body, change, question
 from shared.routes.route import Parameter, Route
 
 _KEY = Parameter("key", "The key, or its SHA-256; without it the caller's own")
@@ -77,7 +77,7 @@ _KEYS = (
         request=body(None, "keys", keys=STRINGS),
         answer=OBJECT,
     ),
-    question("/key/list", "The keys that the caller may see", *PAGE, *_KEY_FILTERS, *_KEY_FLAGS),
+    question("/key/list", "The keys that the caller may see", *PAGE, CURSOR, *_KEY_FILTERS, *_KEY_FLAGS),
     question(
         "/key/aliases",
         "The names of the keys that the caller may see",
@@ -146,11 +146,12 @@ _TEAMS = (
         "The teams that the caller may see, a page at a time",
         Parameter("page", type="integer"),
         Parameter("page_size", type="integer"),
+        CURSOR,
         Parameter("user_id"),
         Parameter("organization_id"),
         Parameter("team_id"),
         Parameter("team_alias"),
-        Parameter("search", "A part of the name, or the id"),
+        Parameter("search", "A part of the name or the id"),
         Parameter("sort_by"),
         Parameter("sort_order"),
     ),

@@ -1,7 +1,7 @@
 """Internal users and customers. Each row's command is in services/policy/commands."""
 
 from shared.entities import CUSTOMER, USER
-from shared.routes.forms import OBJECTS, PAGE, STRING, STRINGS, body, change, question
+from shared.routes.forms import CURSOR, OBJECTS, PAGE, STRING, STRINGS, body, change, question
 from shared.routes.route import Parameter
 
 _USER_IDS = body(None, "user_ids", user_ids=STRINGS)
@@ -33,6 +33,7 @@ _USERS = (
         "Internal users",
         Parameter("page", type="integer"),
         Parameter("page_size", type="integer"),
+        CURSOR,
         Parameter("role"),
         Parameter("user_ids"),
         Parameter("sso_user_ids"),

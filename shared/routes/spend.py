@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from shared.routes.forms import CURSOR
 from shared.routes.route import Parameter, Route
 
 _OBJECT: dict[str, Any] = {"type": "object"}
@@ -140,6 +141,7 @@ ROWS = (
         "Who changed what",
         Parameter("page", type="integer"),
         Parameter("page_size", type="integer"),
+        CURSOR,
         *_AUDIT_TEXTS,
         answer=_OBJECT,
     ),

@@ -12,6 +12,7 @@ where a view takes over 150 ms or 60 kB.
 
 import argparse
 import asyncio
+import html
 import re
 import statistics
 import sys
@@ -54,10 +55,12 @@ async def addresses(browser: aiohttp.ClientSession, base: str) -> list[str]:
             link = re.search(rf'<td[^>]*><a href="(/ui/{kind}/(?!new)[^"?]+)"', await answer.text())
         if link is not None:
             found.append(link[1])
+    async with browser.get(f"{base}/ui/keys") as answer:
+        following = re.search(r'href="(/ui/keys\?cursor=[^"]+)"', await answer.text())
     return [
         *found,
         "/ui/keys?search=bench-99",
-        "/ui/keys?page=50",
+        *([html.unescape(following[1])] if following is not None else []),
         "/ui/spend?since=365d&by=team&also=model&bucket=month",
     ]
 

@@ -37,7 +37,6 @@ from services.edge.pages.view import (
     listing,
     money,
     moneys,
-    pages_of,
 )
 from services.edge.pages.views import limits, spend
 from services.edge.pages.visitor import Visitor
@@ -132,7 +131,7 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_inline() -> None:
 
 
 def test_a_list_leads_on() -> None:
-    """By number where there is one, and by the last row where nobody counts."""
+    """By where the page before ended."""
 
     def look(query: str) -> Look:
         api: Any = None
@@ -143,9 +142,9 @@ def test_a_list_leads_on() -> None:
         links = [attributes.get("href") for tag, attributes in Tags(page).found if tag == "a"]
         return [href for href in links if href and href.startswith("/ui/x")]
 
-    assert pages_of(look(""), 1, 1, 5) is None and cursor_pages(look("a=1"), None) is None
-    assert shown(pages_of(look("a=1&page=2"), 2, 3, 120)) == ["/ui/x?a=1&page=1", "/ui/x?a=1&page=3"]
-    assert shown(pages_of(look(""), 1, 3, 120)) == ["/ui/x?page=2"]
+    assert cursor_pages(look("a=1"), None) is None and cursor_pages(look("a=1"), None, 5) is None
+    counted = cursor_pages(look(""), "id-50", 120)
+    assert counted is not None and counted.text == "120 in all"
     assert shown(cursor_pages(look("a=1"), "id-50")) == ["/ui/x?a=1&cursor=id-50"]
     assert shown(cursor_pages(look("a=1&cursor=id-50"), "id-99")) == ["/ui/x?a=1", "/ui/x?a=1&cursor=id-99"]
     assert shown(cursor_pages(look("cursor=id-99"), None)) == ["/ui/x"]

@@ -59,6 +59,26 @@ async def test_the_audit_log_shows_what_could_not_be_read(ledger: Running, clien
     (entry,) = await audit_of(ledger, table_name="Tollgate_unreadable")
     assert (entry["object_id"], entry["changed_by"], entry["updated_values"]) == ("control.key.x", "", {})
     assert entry in await audit_of(ledger), "unasked too"
+    await publish_control(client, control(at_ms=1_000))
+    await client.jetstream().publish("control.key.y", b"another")
+
+    async def all_there() -> bool:
+        return len(await audit_of(ledger)) == 3
+
+    await eventually(all_there)
+    for size in ("1", "2"):
+        walked: list[Any] = []
+        more: dict[str, str] = {}
+        while len(walked) < 3:
+            _, page, _ = await ledger.get("/audit", page_size=size, **more)
+            walked += page["audit_logs"]
+            more = {"cursor": page["next_cursor"]}
+        assert walked == await audit_of(ledger) and page["next_cursor"] is None, "what has no time goes last"
+    assert (
+        (await ledger.get("/audit", cursor="x"))[0]
+        == (await ledger.get("/audit", cursor="1.1", sort_by="id"))[0]
+        == 400
+    )
     assert entry not in await audit_of(ledger, changed_by="default_user_id"), "nobody did that"
 
 
@@ -117,8 +137,21 @@ async def test_audit_filters_paging_and_order(ledger: Running, client: Client, b
     assert await found(end_date="1969-12-31") == []
     assert await found(sort_by="action", sort_order="asc") == [0, 2, 3, 1]
     assert await found(page="2", page_size="3") == [0]
+    for order in ("desc", "asc"):
+        walked, cursor = [], ""
+        while cursor is not None:
+            _, page, _ = await ledger.get("/audit", sort_order=order, page_size="1", cursor=cursor)
+            walked += [[fact.id for fact in facts].index(entry["id"]) for entry in page["audit_logs"]]
+            cursor = page["next_cursor"]
+        assert walked == await found(sort_order=order)
     _, page, _ = await ledger.get("/audit", page="9", page_size="3")
-    assert {k: page[k] for k in page if k != "audit_logs"} == {"total": 4, "page": 9, "page_size": 3, "total_pages": 2}
+    assert {k: page[k] for k in page if k != "audit_logs"} == {
+        "total": 4,
+        "page": 9,
+        "page_size": 3,
+        "total_pages": 2,
+        "next_cursor": None,
+    }
     shown = (await audit_of(ledger, action="deleted"))[0]
     assert shown["updated_values"] == {}
     assert shown["before_value"]["key_alias"] == "k"

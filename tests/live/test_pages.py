@@ -250,16 +250,38 @@ async def test_a_setting_says_who_set_it(admin: aiohttp.ClientSession, gateway: 
     assert await row() == ""
 
 
+async def walked(admin: aiohttp.ClientSession, gateway: RunningSuite, path: str) -> list[str]:
+    """The pages of a list, each by the one before."""
+    pages = []
+    while path and len(pages) < 9:
+        pages.append(await text_of(admin, gateway, path))
+        following = re.search(r'<a class="button" href="([^"]+)">(?:Next|下一页)', pages[-1])
+        path = html.unescape(following[1]) if following else ""
+    return pages
+
+
+async def test_teams_and_what_was_done_to_them_go_on(admin: aiohttp.ClientSession, gateway: RunningSuite) -> None:
+    for n in range(51):
+        body = {"team_id": f"walked-{n:02}", "team_alias": f"Walked {n:02}"}
+        async with admin.post(gateway.edge_url + "/team/new", json=body, headers=MASTER) as answer:
+            assert answer.status == 200
+    pages = await walked(admin, gateway, "/ui/teams?search=alked-")
+    assert [len(re.findall(r"/ui/teams/walked-", page)) for page in pages] == [50, 1]
+    assert "51 in all" in pages[0]
+
+    async def entries() -> set[str]:
+        pages = await walked(admin, gateway, "/ui/audit?action=created&table_name=LiteLLM_TeamTable")
+        return {name for page in pages for name in re.findall(r"/ui/teams/(walked-\d\d)", page)}
+
+    await eventually(entries, lambda found: len(found) == 51)
+
+
 async def test_customers_go_on_and_are_searched(admin: aiohttp.ClientSession, gateway: RunningSuite) -> None:
     for n in range(52):
         body = {"user_id": f"customer {n:02}?", "alias": "Last" if n == 51 else None}
         async with admin.post(gateway.edge_url + "/customer/new", json=body, headers=MASTER) as answer:
             assert answer.status == 200
-    pages, path = [], "/ui/customers"
-    while path:
-        pages.append(await text_of(admin, gateway, path))
-        following = re.search(r'<a class="button" href="([^"]+)">(?:Next|下一页)', pages[-1])
-        path = html.unescape(following[1]) if following else ""
+    pages = await walked(admin, gateway, "/ui/customers")
     assert len(pages) == 2
     seen = [name for page in pages for name in re.findall(r"<td[^>]*>(customer \d\d)\?", page)]
     assert seen == [f"customer {n:02}" for n in range(52)]

@@ -65,10 +65,9 @@ class Pages(msgspec.Struct, frozen=True, kw_only=True):
     """Where a list goes on: addresses, or empty."""
 
     first: str = ""
-    back: str = ""
     next: str = ""
     text: str = ""
-    """Where one is."""
+    """How many there are on all of them."""
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,31 +170,21 @@ def address(path: str, query: dict[str, str], **changed: str) -> str:
     return path + ("?" + urlencode(merged) if merged else "")
 
 
-def pages_of(look: Look, number: int, pages: int, total: int) -> Pages | None:
-    if pages <= 1:
-        return None
-    query = {name: value for name, value in look.query.pairs if name not in ("page", "message")}
-    return Pages(
-        back=address(look.path, query, page=str(number - 1)) if number > 1 else "",
-        next=address(look.path, query, page=str(number + 1)) if number < pages else "",
-        text=look.say("page_of", number=number, pages=pages, total=total),
-    )
+def cursor_pages(look: Look, following: str | None, total: int | None = None) -> Pages | None:
+    """Of a list that goes on where the page before ended: on to the next page, and back to the
+    first.
 
-
-def cursor_pages(look: Look, following: str | None) -> Pages | None:
-    """Of a list that nobody counts: on to the next page, and back to the first."""
+    Args:
+        total: how many there are on all pages; None: nobody counts them.
+    """
     if not following and not look.query["cursor"]:
         return None
     query = {name: value for name, value in look.query.pairs if name not in ("cursor", "message")}
     return Pages(
         first=address(look.path, query) if look.query["cursor"] else "",
         next=address(look.path, query, cursor=following) if following else "",
+        text="" if total is None else look.say("in_all", total=total),
     )
-
-
-def page_number(look: Look) -> str:
-    sent = look.query["page"]
-    return sent if sent.isascii() and sent.isdigit() and 0 < len(sent) <= 9 and int(sent) > 0 else "1"
 
 
 def places_of(most: float) -> int:

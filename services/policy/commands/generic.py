@@ -2,6 +2,7 @@
 list.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from services.policy import folding
 from services.policy.plan import Call, Change, Plan, change
 from services.policy.weakening import in_effect, texts
 from shared import errors
+from shared.decoding import UNREADABLE
 from shared.entities import EntityKind
 from shared.entities import readers as fields
 from shared.errors import RefusedError
@@ -115,9 +117,12 @@ def truth(query: dict[str, str], name: str) -> bool:
 
 class Page(msgspec.Struct, frozen=True):
     number: int
+    """1 where `cursor` says where it begins."""
     size: int
     total: int
     items: list[Any]
+    more: bool = False
+    """Whether another one follows."""
 
     @property
     def pages(self) -> int:
@@ -155,15 +160,59 @@ def in_order(kind: EntityKind[Entity], found: Collection[Entity], attribute: str
     return having + sorted((each for each in found if getattr(each, attribute) is None), key=kind.id_of)
 
 
-def page(call: Call, found: Collection[Any], size_name: str = "size", default: int = 10, most: int = 100) -> Page:
-    """The page that the query asks for."""
+def page(
+    call: Call,
+    found: Collection[Any],
+    size_name: str = "size",
+    default: int = 10,
+    most: int = 100,
+    *,
+    begins: int | None = None,
+) -> Page:
+    """The page that the query asks for.
+
+    Args:
+        begins: where it does, whatever `page` says: what `begins_at` says of `cursor`.
+    """
     number_, size = number(call.query, "page", 1, PAGE_MAX), number(call.query, size_name, default, most)
-    start = (number_ - 1) * size
+    start = (number_ - 1) * size if begins is None else begins
     if isinstance(found, Sequence):
-        items = list(found[start : start + size])
+        items = list(found[start : start + size + 1])
     else:
-        items = list(islice(found, start, start + size)) if start < len(found) else []
-    return Page(number_, size, len(found), items)
+        items = list(islice(found, start, start + size + 1)) if start < len(found) else []
+    return Page(number_ if begins is None else 1, size, len(found), items[:size], len(items) > size)
+
+
+def begins_at(
+    call: Call, kind: EntityKind[Entity], found: Sequence[Entity], attribute: str, *, descending: bool
+) -> int | None:
+    """Where in an order (as `in_order` has it) the page begins that `cursor` asks for: after the
+    last of the page before, also if that is gone or others were made since. None: there is no
+    `cursor`.
+    """
+    sent = call.query.get("cursor")
+    if not sent:
+        return None
+    try:
+        value, entity_id = place = msgspec.json.decode(sent, type=tuple[int | str | None, str])
+
+        def is_past(index: int) -> bool:
+            own, own_id = getattr(found[index], attribute), kind.id_of(found[index])
+            if value is None or own is None:
+                return own is None and (value is not None or own_id > entity_id)
+            return (own, own_id) < place if descending else (own, own_id) > place
+
+        return bisect_left(range(len(found)), True, key=is_past)
+    except (*UNREADABLE, UnicodeEncodeError, TypeError):  # or of another order
+        fields.refuse("cursor", "must be next_cursor of the page before, in the same order")
+
+
+def next_cursor(kind: EntityKind[Entity], page: Page, attribute: str) -> str | None:
+    """None: no page follows."""
+    if not page.more:
+        return None
+    last = page.items[-1]
+    return msgspec.json.encode((getattr(last, attribute), kind.id_of(last))).decode()
 
 
 def need(call: Call, allowed: bool, message: str) -> None:

@@ -112,7 +112,9 @@ def list_keys(call: Call) -> Plan:
     query = call.query
     with_user = "user" in (query.get("expand") or "").split(",")
     full = with_user or generic.truth(query, "return_full_object")
-    page = generic.page(call, _found(call, _filter(query)))
+    by, descending = _order(query)
+    found, begins = _found(call, _filter(query), by, descending=descending)
+    page = generic.page(call, found, begins=begins)
     rows = [_shown(call, key, with_user=with_user) if full else key.token for key in page.items]
     return Plan(
         {
@@ -120,6 +122,7 @@ def list_keys(call: Call) -> Plan:
             "total_count": page.total,
             "current_page": page.number,
             "total_pages": page.pages,
+            "next_cursor": generic.next_cursor(KEY, page, by),
         },
         spend=[spent(key, row) for key, row in zip(page.items, rows, strict=True) if isinstance(row, dict)],
     )
@@ -133,25 +136,31 @@ def _shown(call: Call, key: Key, *, with_user: bool) -> dict[str, Any]:
     return row
 
 
-def _found(call: Call, wanted: "_Filter") -> Sequence[Key]:
-    by, descending = _order(call.query)
+def _found(call: Call, wanted: "_Filter", by: str, *, descending: bool) -> tuple[Sequence[Key], int | None]:
+    """In order; and where the page begins, if `cursor` says it."""
     candidates = _candidates(call, wanted)
     if candidates is not None:
-        return generic.in_order(
-            KEY, [key for key in candidates if _matches(call, wanted, key)], by, descending=descending
-        )
+        matching = [key for key in candidates if _matches(call, wanted, key)]
+        ordered = generic.in_order(KEY, matching, by, descending=descending)
+        return ordered, generic.begins_at(call, KEY, ordered, by, descending=descending)
     every: Sequence[Key] = call.directory.ordered("key", by, descending=descending)
+    begins = generic.begins_at(call, KEY, every, by, descending=descending)
     if not wanted.status:
-        return every
-    return _OfStatus(every, call.directory, wanted.status, call.now_ms)
+        return every, begins
+    of_status = _OfStatus(every, call.directory, wanted.status, call.now_ms, begins or 0)
+    return of_status, None if begins is None else 0
 
 
 class _OfStatus(Sequence[Key]):
     """Of all keys in an order those in one state: counted by what is known, found by going through
     the order until the page is full.
+
+    Args:
+        begins: where in the order to begin; all are counted.
     """
 
-    def __init__(self, every: Sequence[Key], directory: Directory, wanted: set[str], now_ms: int) -> None:
+    def __init__(self, every: Sequence[Key], directory: Directory, wanted: set[str], now_ms: int, begins: int) -> None:
+        self._begins = begins
         self._every, self._wanted, self._now_ms = every, wanted, now_ms
         blocked = [key for key in directory.find("key", "blocked", "True") if listed(key)]
         over = len(directory.order("key", "expires_at_ms").before(now_ms + 1))
@@ -166,7 +175,7 @@ class _OfStatus(Sequence[Key]):
     def __getitem__(self, index: Any) -> Any:
         start, stop, _ = index.indices(self._count)
         found, at = [], 0
-        for first in range(0, len(self._every), SCANNED):
+        for first in range(self._begins, len(self._every), SCANNED):
             if at >= stop:
                 break
             for key in self._every[first : first + SCANNED]:

@@ -136,7 +136,13 @@ def list_teams(call: Call) -> Plan:
 
 def list_page(call: Call) -> Plan:
     """/v2/team/list: the same, a page at a time."""
-    page = generic.page(call, _sorted(call, _listed(call)), "page_size")
+    found, by, descending = _listed(call), *generic.order(call.query, SORTABLE)
+    attribute = f"{by}_ms" if by.endswith("_at") else by
+    begins = None
+    if by:
+        found = generic.in_order(TEAM, found, attribute, descending=descending)
+        begins = generic.begins_at(call, TEAM, found, attribute, descending=descending)
+    page = generic.page(call, found, "page_size", begins=begins)
     rows = [TEAM.row(team, spend=None) for team in page.items]
     return Plan(
         {
@@ -145,6 +151,7 @@ def list_page(call: Call) -> Plan:
             "page": page.number,
             "page_size": page.size,
             "total_pages": page.pages,
+            "next_cursor": generic.next_cursor(TEAM, page, attribute) if by else None,
         },
         spend=[Spent(row, "team", [row["team_id"]]) for row in rows],
     )
@@ -175,22 +182,11 @@ def _listed(call: Call) -> list[Team]:
         and (not organization_id or team.organization_id == organization_id)
         and (not team_id or team.team_id == team_id)
         and (not alias or alias in (team.team_alias or "").casefold())
-        and (not search or search == team.team_id.casefold() or search in (team.team_alias or "").casefold())
+        and (not search or search in team.team_id.casefold() or search in (team.team_alias or "").casefold())
     ]
 
 
 SORTABLE = ("team_id", "team_alias", "created_at", "updated_at", "organization_id")
-
-
-def _sorted(call: Call, found: list[Team]) -> list[Team]:
-    """What lacks the field goes last."""
-    by, descending = generic.order(call.query, SORTABLE)
-    if not by:
-        return found
-    attribute = f"{by}_ms" if by.endswith("_at") else by
-    having = [team for team in found if getattr(team, attribute) is not None]
-    having.sort(key=lambda team: (getattr(team, attribute), team.team_id), reverse=descending)
-    return having + [team for team in found if getattr(team, attribute) is None]
 
 
 def _own(call: Call) -> Iterable[Team]:

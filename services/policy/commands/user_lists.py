@@ -26,7 +26,8 @@ def list_users(call: Call) -> Plan:
         fewest = min(narrow, key=len)
         matching = [user for user in fewest if all(test(user) for test in tests)]
         found = generic.in_order(USER, matching, attribute, descending=descending)
-    page = generic.page(call, found, "page_size", 25)
+    begins = generic.begins_at(call, USER, found, attribute, descending=descending)
+    page = generic.page(call, found, "page_size", 25, begins=begins)
     rows = [users.shown(call, user, key_count=users.key_count(call, user)) for user in page.items]
     return Plan(
         {
@@ -35,6 +36,7 @@ def list_users(call: Call) -> Plan:
             "page": page.number,
             "page_size": page.size,
             "total_pages": page.pages,
+            "next_cursor": generic.next_cursor(USER, page, attribute),
         },
         spend=[each for _, of_user in rows for each in of_user],
     )

@@ -10,11 +10,10 @@ from services.edge.pages.view import (
     Shown,
     Table,
     at,
+    cursor_pages,
     instant,
     link,
     listing,
-    page_number,
-    pages_of,
     short,
     text_of,
     when,
@@ -66,8 +65,8 @@ async def newest(look: Look, count: int) -> Table:
 
 async def show(look: Look) -> Shown:
     say, asked = look.say, look.query
-    query = {"page": page_number(look), "page_size": "50"}
-    query |= asked.given("changed_by", "action", "table_name", "object_id", "start_date", "end_date")
+    query = {"page_size": "50"}
+    query |= asked.given("cursor", "changed_by", "action", "table_name", "object_id", "start_date", "end_date")
     found = await look.api.ledger("/audit", query)
     filters = [
         Input(name="changed_by", label=say("audit.by"), value=asked["changed_by"]),
@@ -76,7 +75,7 @@ async def show(look: Look) -> Shown:
         Input(name="start_date", label=say("spend.from"), value=asked["start_date"], type="date"),
         Input(name="end_date", label=say("spend.to"), value=asked["end_date"], type="date"),
     ]
-    pages = pages_of(look, found["page"], found["total_pages"], found["total"])
+    pages = cursor_pages(look, found.get("next_cursor"), found["total"])
     return Shown(say("nav.audit"), listing(filters=filters, tables=[entries(look, found["audit_logs"], pages=pages)]))
 
 

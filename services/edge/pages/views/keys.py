@@ -12,14 +12,13 @@ from services.edge.pages.view import (
     Shown,
     Table,
     at,
+    cursor_pages,
     go,
     link,
     listing,
     marked,
     money,
     moneys,
-    page_number,
-    pages_of,
     press,
     short,
     team_link,
@@ -35,11 +34,10 @@ async def show(look: Look) -> Shown:
     query = {
         "return_full_object": "true",
         "size": "50",
-        "page": page_number(look),
         "sort_by": "created_at",
         "sort_order": "desc",
     }
-    query |= asked.given("user_id", "team_id", "tag", "search", "status")
+    query |= asked.given("cursor", "user_id", "team_id", "tag", "search", "status")
     if query.get("status") == "session":
         query |= {"status": "", "sessions": "true"}
     if not look.visitor.sees_all:
@@ -73,7 +71,7 @@ async def show(look: Look) -> Shown:
         Input(name="tag", label=say("by.tag"), value=asked["tag"]),
         Input(name="status", label=say("keys.state"), value=asked["status"], options=statuses),
     ]
-    pages = pages_of(look, found["current_page"], found["total_pages"], found["total_count"])
+    pages = cursor_pages(look, found.get("next_cursor"), found["total_count"])
     actions = [go(say("keys.new"), "/ui/keys/new", "main")] if look.visitor.may_make_keys else []
     return Shown(
         say("nav.keys"),

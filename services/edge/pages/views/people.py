@@ -18,8 +18,6 @@ from services.edge.pages.view import (
     listing,
     money,
     moneys,
-    page_number,
-    pages_of,
     press,
     state_of,
     team_link,
@@ -34,7 +32,7 @@ CUSTOMERS = 50
 
 async def users(look: Look) -> Shown:
     say, asked = look.say, look.query
-    query = {"page": page_number(look), "page_size": "50", **asked.given("role", "user_email")}
+    query = {"page_size": "50", **asked.given("cursor", "role", "user_email")}
     found = await look.api.policy("/user/list", query)
     usd = moneys(row.get("spend") for row in found["users"])
     rows = [
@@ -71,7 +69,7 @@ async def users(look: Look) -> Shown:
             Input(name="user_role", label=say("teams.role"), value="internal_user", options=roles),
         ]
         forms = [Sending(action="/ui/users/create", fields=fields, submit=say("users.make"), title=say("users.new"))]
-    pages = pages_of(look, found["page"], found["total_pages"], found["total"])
+    pages = cursor_pages(look, found.get("next_cursor"), found["total"])
     return Shown(
         say("nav.users"), listing(filters=filters, tables=[Table(columns=columns, rows=rows, pages=pages)], forms=forms)
     )

@@ -12,6 +12,7 @@ from services.edge.pages.view import (
     Shown,
     Table,
     at,
+    cursor_pages,
     go,
     link,
     listing,
@@ -27,11 +28,10 @@ from services.edge.pages.views import acts, limits
 
 
 async def show(look: Look) -> Shown:
-    say = look.say
-    found = await look.api.policy("/team/list")
-    search = look.query["search"].lower()
-    listed = [row for row in found if search in f"{row['team_id']} {row.get('team_alias') or ''}".lower()]
-    usd = moneys(row.get("spend") for row in listed[:500])
+    say, asked = look.say, look.query
+    query = {"page_size": "50", "sort_by": "created_at", "sort_order": "desc", **asked.given("cursor", "search")}
+    found = await look.api.policy("/v2/team/list", query)
+    usd = moneys(row.get("spend") for row in found["teams"])
     rows = [
         [
             link(row.get("team_alias") or row["team_id"], at("teams", row["team_id"])),
@@ -42,7 +42,7 @@ async def show(look: Look) -> Shown:
             "–" if row.get("max_budget") is None else money(row["max_budget"]),
             state_of(look, row),
         ]
-        for row in listed[:500]
+        for row in found["teams"]
     ]
     columns = [
         (say("teams.name"), ""),
@@ -61,8 +61,11 @@ async def show(look: Look) -> Shown:
             Input(name="max_budget", label=say("keys.budget"), type="number"),
         ]
         forms = [Sending(action="/ui/teams/create", fields=fields, submit=say("teams.make"), title=say("teams.new"))]
-    filters = [Input(name="search", label=say("keys.search"), value=look.query["search"])]
-    return Shown(say("nav.teams"), listing(filters=filters, tables=[Table(columns=columns, rows=rows)], forms=forms))
+    filters = [Input(name="search", label=say("keys.search"), value=asked["search"])]
+    pages = cursor_pages(look, found["next_cursor"], found["total"])
+    return Shown(
+        say("nav.teams"), listing(filters=filters, tables=[Table(columns=columns, rows=rows, pages=pages)], forms=forms)
+    )
 
 
 async def create(look: Look, form: Form) -> Done:
