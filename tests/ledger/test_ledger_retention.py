@@ -184,10 +184,13 @@ async def test_sums_end_on_their_term(book: Book, notes: Notes) -> None:
     sums = Cube(book.database, asyncio.Event())
     while await sums.catch_up(book.owner) or await sums.fold(book.owner, NOW):
         pass
+    while await sums.latency.catch_up(book.owner):
+        pass
     await run(book, Terms(rollup=365), NOW, notes)
-    assert await book.value("SELECT count(*) FROM spend_period") > 0
+    for table in ("spend_period", "latency_day"):
+        assert await book.value(f"SELECT count(*) FROM {table}") > 0, table
     await run(book, Terms(rollup=365), LATER, notes)
-    for table in (*cube.TABLES, "spend_span", "rollup"):
+    for table in (*cube.TABLES, "spend_span", "rollup", "latency_day"):
         assert await book.value(f"SELECT count(*) FROM {table}") == 0, table
     assert await days_left(book) == [0, 1, 5, 6, 40]
 
