@@ -80,14 +80,15 @@ async def asked_about(parts: Parts, kind: Kind, candidate: Candidate, response_i
     """A caller asks about one, so it may be over. Raises RefusedError where it is to be deleted and
     nobody has read yet what it used: it could never be booked.
     """
-    found = parts.running.all.get(response_id)
+    found = parts.running.of(response_id)
     if kind.of_response != "DELETE":
-        if found is not None:
-            parts.running.fetched(found)
+        for each in found:
+            parts.running.fetched(each)
         return
-    if found is not None:
-        await _look(parts, found)
-        if response_id in parts.running.all:
+    if found:
+        for each in found:
+            await _look(parts, each)
+        if parts.running.of(response_id):
             raise RefusedError(errors.still_running())
         return
     target = parts.targets[candidate.deployment_id]
@@ -122,7 +123,7 @@ async def _look(parts: Parts, one: One) -> None:
     """Never raises."""
     kept = one.kept
     async with one.lock:
-        if parts.running.all.get(kept.response_id) is not one:
+        if parts.running.all.get(kept.opened.id) is not one:
             return
         try:
             if not kept.settled:

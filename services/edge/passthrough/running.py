@@ -1,5 +1,5 @@
 """The responses that go on in the background (background.py), on this edge's disk: a file each,
-written before the caller has the id, so that a restarted edge goes on.
+written before the caller has the last of the answer, so that a restarted edge goes on.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from shared.facts import Opened
+from shared.ids import RequestId
 
 log = structlog.get_logger()
 
@@ -54,8 +55,8 @@ class Running:
 
     def __init__(self, directory: Path | None, seconds: Callable[[], float]) -> None:
         self._directory, self._seconds = directory, seconds
-        self.all: dict[str, One] = {}
-        """By the provider's id."""
+        self.all: dict[RequestId, One] = {}
+        """By the call's id: providers may give two responses one id."""
         self.more = asyncio.Event()
         self._adding: set[asyncio.Future[None]] = set()
 
@@ -77,21 +78,31 @@ class Running:
             except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
                 log.error("background_response_not_read", file=path.name, error=type(error).__name__)
                 continue
-            self.all[found.response_id] = One(found, 0.0)
+            self.all[found.opened.id] = One(found, 0.0)
 
     def add(self, opened: Opened, response_id: str) -> "asyncio.Future[None]":
         """One that has been made; done once that is on the disk."""
-        kept = Kept(opened, response_id)
-        self.all[response_id] = One(kept, self._seconds() + WAIT_S)
+        one = self.all[opened.id] = One(Kept(opened, response_id), self._seconds() + WAIT_S)
         self.more.set()
-        adding = asyncio.ensure_future(self.keep(kept))
+        adding = asyncio.ensure_future(self._first(one))
         self._adding.add(adding)
         adding.add_done_callback(self._adding.discard)
         return adding
 
+    async def _first(self, one: One) -> None:
+        async with one.lock:  # else its end, told at once, may be overwritten
+            if self.all.get(one.kept.opened.id) is one and not one.kept.settled:
+                await self.keep(one.kept)
+
+    def of(self, response_id: str) -> list[One]:
+        """Those that the provider has under this id."""
+        return [one for one in self.all.values() if one.kept.response_id == response_id]
+
     def fetched(self, one: One) -> None:
-        """A caller reads it, so it may be over."""
-        one.due_at = 0.0
+        """A caller reads it, so it may be over. Those that were due before have their turn first,
+        however often it is read.
+        """
+        one.due_at = min(one.due_at, self._seconds())
         self.more.set()
 
     async def keep(self, kept: Kept) -> None:
@@ -106,9 +117,13 @@ class Running:
             log.error("background_response_not_kept", call=kept.opened.id, error=str(error))
 
     async def forget(self, kept: Kept) -> None:
-        self.all.pop(kept.response_id, None)
-        if self._directory is not None:
+        self.all.pop(kept.opened.id, None)
+        if self._directory is None:
+            return
+        try:
             await asyncio.to_thread((self._directory / kept.opened.id).unlink, missing_ok=True)
+        except OSError as error:
+            log.error("background_response_not_forgotten", call=kept.opened.id, error=str(error))
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
@@ -27,7 +28,8 @@ class Keeper:
         """The same, byte for byte."""
         self.paths: list[str] = []
         self.keys: list[str] = []
-        self._numbers = itertools.count(1)
+        self.numbers: Iterator[int] = itertools.count(1)
+        """Of the ids that it gives."""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.paths.append(request.path_qs)
@@ -86,7 +88,7 @@ class Keeper:
                 return self._none(item["id"], "Item")
         if request.path.endswith("/input_tokens"):
             return web.json_response({"object": "response.input_tokens", "input_tokens": 3})
-        number = next(self._numbers)
+        number = next(self.numbers)
         said = (
             f"After {json.dumps(self.kept[before]['said']['output'][0]['content'][0]['text'])}" if before else "hello"
         )

@@ -3,6 +3,7 @@ them."""
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -250,3 +251,43 @@ async def test_there_is_room_for_so_many(world: World, monkeypatch: pytest.Monke
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     assert len(world.keeper.asked) == asked
     assert (await world.ask(edge, "POST", "/responses", model="gpt", input="hi")).status_code == 200
+
+
+async def test_two_that_their_provider_calls_the_same_are_both_booked(world: World) -> None:
+    edge = await world.edge()
+    world.keeper.numbers = itertools.repeat(1)
+    for _ in range(2):
+        await world.begun(edge)
+    assert len(world.left()) == 2
+    world.keeper.over()
+    await until(lambda: len(of_the_call(edge)) == 2 and not world.left())
+    one, two = of_the_call(edge)
+    assert one.opened.id != two.opened.id and one.cost_picousd == two.cost_picousd == COST
+
+
+async def test_one_that_is_read_all_the_time_keeps_no_other_from_being_looked_at(world: World) -> None:
+    edge = await world.edge()
+    for _ in range(2):
+        await world.begun(edge)
+    read, other = edge.parts.running.all.values()
+    other.due_at = edge.parts.clock.seconds() - 0.001
+    edge.parts.running.fetched(read)
+    assert other.due_at < read.due_at <= edge.parts.clock.seconds()
+
+
+async def test_a_file_that_cant_be_taken_away_keeps_no_other_from_being_booked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge = await world.edge()
+    with monkeypatch.context() as past:
+        past.setattr(background, "TERM_MS", -1)
+        past.setattr(Path, "unlink", failing)
+        await world.begun(edge)
+        await until(lambda: not edge.parts.running.all)
+    await world.begun(edge)
+    world.keeper.over()
+    assert (await the_end(edge)).cost_picousd == COST
+
+
+def failing(path: Path, missing_ok: bool = False) -> None:
+    raise PermissionError(path)
