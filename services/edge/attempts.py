@@ -142,10 +142,9 @@ class Attempts:
                     await self._settle(failure)
                     there = groups[following.group].candidates[following.position]
                     falls = following.group != step.group
+                    cause = failure.cause if falls else account.cause if isinstance(account, FallenAccount) else None
                     self._account = (
-                        FallenAccount(parts, self._asked, there, failure.cause)
-                        if falls
-                        else Account(parts, self._asked, there)
+                        FallenAccount(parts, self._asked, there, cause) if cause else Account(parts, self._asked, there)
                     )
                     self._account.follows(account, groups[following.group].model if falls else None)
                     opened_for = -1

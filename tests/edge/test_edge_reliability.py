@@ -281,6 +281,31 @@ async def test_when_a_model_fails_another_answers_and_each_has_its_row_and_price
         assert (labels[:2], labels[-2:], count, counted.fallen._failed) == (("m", "f"), ("failed", "f-0"), 1, {})
 
 
+async def test_a_fallback_whose_first_deployment_hangs_up_counts_with_the_one_that_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted = Series()
+    monkeypatch.setattr(fallen_account, "SERIES", counted)
+
+    async def hangs_up(peer: Peer) -> None:
+        await peer.request()
+
+    async with (
+        Provider(always(failing("500 X"))) as m,
+        Provider(hangs_up) as one,
+        Provider(always(OK)) as two,
+        Edge({"m": [m.url], "f": [one.url, two.url]}) as edge,
+    ):
+        others = [Candidate(DeploymentId(f"f-{n}"), "providerf", "f-upstream", DEARER) for n in range(2)]
+        edge.parts.random = lambda: 0.0
+        edge.bus.answers["policy.decide"] = lambda asked: DecideReply(
+            edge.grant(asked, fallbacks=[Fallback("f", others)])
+        )
+        assert (await edge.chat()).headers["x-litellm-model-id"] == "f-1"
+    assert [labels[-1] for labels in counted.fallen._good] == ["f-1"]
+    assert [labels[-1] for labels in counted.fallen._failed] == ["f-0"]
+
+
 TOO_LONG = response(
     b'{"error":{"message":"This model\'s maximum context length is 4096 tokens","code":"context_length_exceeded"}}',
     "400 X",
