@@ -72,7 +72,7 @@ class OwnHooks:
             data, shown = (_read(joined.join(call.fields)) for _ in range(2))
         except UNREADABLE:  # a form
             data, shown = {"model": call.model}, {}
-        data = {**data, _METADATA: data.get(_METADATA) or {}, _REQUEST: _seen(request, shown)}
+        data = {"model": call.model, **data, _METADATA: data.get(_METADATA) or {}, _REQUEST: _seen(request, shown)}
         return await self._answers.change(body, data, _who(caller, route, call))
 
     async def change(self, call: Call, route: Route, caller: Caller, request: Request) -> bytes | Refusal | None:

@@ -5,7 +5,7 @@ What was used is read from the chat: Anthropic's usage can't say all of it.
 
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -47,6 +47,10 @@ def speaks(target: Target, kind: Kind) -> bool:
     if kind.wire == "anthropic":
         return isinstance(provider, Anthropic)
     return CHAT.name in provider.wires
+
+
+UNREADABLE: Final = "unreadable"
+"""OutboundError's code of what is no answer of a chat."""
 
 
 class _Front(Protocol):
@@ -221,7 +225,7 @@ class Translated(Undone):
                 if out := self._finish():
                     yield out
         except UnreadableAnswerError:
-            raise OutboundError("broken") from None
+            raise OutboundError(UNREADABLE) from None
 
     async def arrived(self, within_s: float) -> bool:
         return await self._inner.arrived(within_s)

@@ -74,6 +74,10 @@ class Record:
         self._first_byte_at_ms = self._parts.clock.unix_ms()
         self._provider_request_id = provider_ids.in_strings(headers)
 
+    @property
+    def has_head(self) -> bool:
+        return self._first_byte_at_ms is not None
+
     def tap(self, answer: Answered) -> Tap | None:
         """What is to be shown the answer as it flows by; None: there is nothing to read in it."""
         said = dict(answer.headers)
@@ -89,6 +93,9 @@ class Record:
         except TimeoutError:
             self.settle("edge_error", 503, "book_unavailable", billed=False)
             raise RefusedError(errors.book_unavailable()) from None
+        except asyncio.CancelledError:  # nobody was asked
+            self.settle("client_gone", 499, "client_gone", billed=False)
+            raise
 
     def answered(self, status: int) -> None:
         """All of the target's answer is there."""
@@ -265,7 +272,7 @@ class Relayed(Record):
         super().__init__(parts, opened, opened.route, Spoken(wire, opened.provider), is_free=is_free)
         self._unsaid = unsaid
         self.provider = opened.provider
-        self.judge: Judge
+        self.judge: Judge | None = None
         """Of the answer, once there is one."""
         self._shown: Tap | None = None
         self.goes_on: Callable[[], str] | None = None
@@ -300,8 +307,14 @@ class Relayed(Record):
             self._shown = super().tap(answer)
         return self._shown
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether something of an answer came."""
+        return self.judge is not None and self.judge.begun
+
     def feed(self, data: bytes) -> None:
         """What came next of the answer."""
+        assert self.judge is not None
         self.judge.feed(data)
         if self._shown is not None:
             self._shown.feed(data)

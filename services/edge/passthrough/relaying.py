@@ -23,9 +23,9 @@ from services.edge.passthrough.kept_answer import WithOwnIds
 from services.edge.passthrough.kinds import Kind
 from services.edge.passthrough.opened import opened_of
 from services.edge.passthrough.record import Relayed
-from services.edge.passthrough.screened import screened_answer
+from services.edge.passthrough.screened import asks_hooks, hooked_answer, screened_answer
 from services.edge.passthrough.undone import Undone
-from services.edge.passthrough.ways import NOBODY, OF_OUTBOUND
+from services.edge.passthrough.ways import cause_of
 from services.edge.providers.base import CredentialsError, Target
 from services.edge.reading import Head
 from services.edge.routing import causes, plan
@@ -216,11 +216,13 @@ class Relaying:
                 finally:
                     answered.drop()
         except (OutboundError, CredentialsError) as error:
-            cause = OF_OUTBOUND.get(error.code, NOBODY) if isinstance(error, OutboundError) else NOBODY
+            cause = cause_of(error, has_head=record.has_head, is_stream=self._call.stream, has_begun=record.has_begun)
             timeout = cause == "timeout"
             refusal = (errors.provider_timeout if timeout else errors.provider_unreachable)(candidate.provider)
-            record.settle("timeout" if timeout else "provider_error", refusal.status, refusal.code, billed=timeout)
-            return self._or_no(self._after(candidate, Failed(cause)), refusal, record)
+            billed = timeout or cause == "reset"
+            record.settle("timeout" if timeout else "provider_error", refusal.status, refusal.code, billed=billed)
+            following = self._after(candidate, Failed(cause))
+            return self._or_no(None if self._request.answered else following, refusal, record)
         finally:
             record.settle("client_gone", 499, "client_gone")
 
@@ -325,12 +327,19 @@ class Relaying:
             content_type, is_sound=kind.is_sound, may_be_text=kind.may_be_text, has_end=kind.has_end
         )
         record.tap(answer)
-        held, problem = await self._start(answer, record)
+        held, problem = await self._start(answer, record, judge)
         if problem is not None:
             return await self._none(judge, answer, record, about, problem, candidate)
         refusal = await self._screening.beside()
-        if refusal is None and self._screening.has("post_call"):
-            held, refusal = await self._held(answer, record, held, content_type)
+        is_asked = asks_hooks(self._parts, kind, content_type) and not judge.is_stream
+        if refusal is None and (is_asked or self._screening.has("post_call")):
+            held, refusal = await self._held(answer, record, held)
+            if refusal is None and is_asked:
+                held, refusal = await hooked_answer(
+                    self._parts, self._request, self._route, self._call, self._permit, held
+                )
+            if refusal is None and self._screening.has("post_call"):
+                held, refusal = await screened_answer(self._screening, held, content_type)
         if refusal is None and self._mb is not None and len(held) > self._mb * MB:
             refusal = self._too_large(len(held), self._mb)
         if refusal is not None:
@@ -356,10 +365,10 @@ class Relaying:
             await out.end()
         return out
 
-    async def _start(self, answer: Undone, record: Relayed) -> tuple[bytes, str | None]:
+    async def _start(self, answer: Undone, record: Relayed, judge: Judge) -> tuple[bytes, str | None]:
         """What comes until it is known to be an answer, and what is wrong with it where it is none.
         What takes long to become one, or much room, is passed on as it comes."""
-        clock, judge, pieces, size = self._parts.clock, record.judge, list[bytes](), 0
+        clock, pieces, size = self._parts.clock, list[bytes](), 0
         hold_until = clock.seconds() + HOLD_S
         async for chunk in answer.chunks():
             record.feed(chunk)
@@ -379,10 +388,8 @@ class Relaying:
             self._parts, self._permit.grant, self._route.name, self._head.ip, size_bytes, mb
         )
 
-    async def _held(
-        self, answer: Undone, record: Relayed, start: bytes, content_type: str
-    ) -> tuple[bytes, Refusal | None]:
-        """All of an answer, as far as it may go out."""
+    async def _held(self, answer: Undone, record: Relayed, start: bytes) -> tuple[bytes, Refusal | None]:
+        """All of an answer, or why there is no room for it."""
         pieces, size = [start], len(start)
         async for chunk in answer.chunks():
             record.feed(chunk)
@@ -390,4 +397,4 @@ class Relaying:
             if size > self._parts.settings.edge_answer_bytes_max or not self._request.hold(len(chunk)):
                 return b"", errors.overloaded()
             pieces.append(chunk)
-        return await screened_answer(self._screening, b"".join(pieces), content_type)
+        return b"".join(pieces), None

@@ -3,8 +3,10 @@
 from services.edge import account, texts
 from services.edge.formats import events
 from services.edge.formats.base import Call
+from services.edge.http import Request
 from services.edge.parts import Parts
 from services.edge.passthrough.form import Form
+from services.edge.passthrough.kinds import Kind
 from services.edge.reading import Head
 from services.edge.screening import Screening
 from shared import errors
@@ -36,6 +38,26 @@ async def screened(
     if refusal is not None:
         await account.refuse(parts, refusal, route, head, permit.grant.caller, call, permit, screening)
     return call
+
+
+def asks_hooks(parts: Parts, kind: Kind, content_type: str) -> bool:
+    """Whether the operator's own Python is asked about an answer, should it be in one piece."""
+    if parts.own_hooks is None or not parts.own_hooks.change_answers:
+        return False
+    is_no_answer = kind.is_free and (kind.of_response in ("", "DELETE") or kind.path.endswith("/input_items"))
+    if is_no_answer or kind.is_sound:
+        return False
+    return content_type.partition(";")[0].strip().lower() != "text/event-stream"
+
+
+async def hooked_answer(
+    parts: Parts, request: Request, route: Route, call: Call, permit: Permit, body: bytes
+) -> tuple[bytes, Refusal | None]:
+    """An answer as the operator's own Python lets it go on, or why it doesn't."""
+    if parts.own_hooks is None:
+        return body, None
+    found = await parts.own_hooks.answered(body, call, route, permit.grant.caller, request)
+    return (body, found) if isinstance(found, Refusal) else (found, None)
 
 
 async def screened_answer(screening: Screening, body: bytes, content_type: str) -> tuple[bytes, Refusal | None]:

@@ -7,6 +7,7 @@ from services.edge.formats.base import Call
 from services.edge.parts import Parts
 from services.edge.passthrough import by_chat
 from services.edge.passthrough.kinds import Kind
+from services.edge.providers.base import CredentialsError
 from services.edge.reading import Head
 from services.edge.routing import request as asked_for
 from services.edge.routing.plan import Group
@@ -14,9 +15,10 @@ from services.edge.routing.way import Way
 from shared import errors
 from shared.errors import Refusal
 from shared.grant import Candidate, Fallback, Permit
+from shared.outbound import OutboundError
 from shared.routes import Route
 
-OF_OUTBOUND = {"timeout": "timeout", "unreachable": "connect", "broken": "hung_up"}
+_OF_OUTBOUND = {"timeout": "timeout", "unreachable": "connect", "broken": "hung_up", by_chat.UNREADABLE: "unreadable"}
 """shared.outbound's codes → routing/causes.py; any other: it can't be asked at all."""
 NOBODY = "no_credential"
 """The cause where a deployment can't be asked at all."""
@@ -40,6 +42,21 @@ def groups_of(
 
     others = [*named, *permit.grant.fallbacks]
     return chooses.chosen(parts, call, permit, others, len(call.body) if is_text else 0, is_callable, why_not)
+
+
+def cause_of(error: OutboundError | CredentialsError, *, has_head: bool, is_stream: bool, has_begun: bool) -> str:
+    """Of routing/causes.py.
+
+    Args:
+        has_head: the provider has answered, so it has worked, and bills.
+        has_begun: something of an answer came behind the head.
+    """
+    cause = _OF_OUTBOUND.get(error.code, NOBODY) if isinstance(error, OutboundError) else NOBODY
+    if not has_head or cause == "timeout":
+        return cause
+    if has_begun:
+        return "reset"
+    return cause if cause == "unreadable" else "early_end" if is_stream else "reset"
 
 
 def way_of(parts: Parts, head: Head, call: Call, groups: list[Group], *, is_json: bool) -> Way:

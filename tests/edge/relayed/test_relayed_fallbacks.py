@@ -2,10 +2,12 @@
 past those that rest.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -19,10 +21,10 @@ from shared.facts import Caller
 from shared.grant import Candidate, Denial, Fallback, Grant
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import DecideReply, DecideRequest
-from tests.edge.fakes import Answer, Peer, Provider, response
+from tests.edge.fakes import STREAM_HEAD, Answer, Peer, Provider, chunk, response
 from tests.edge.harness import Edge
 from tests.edge.relayed.conftest import WAIT_MS
-from tests.edge.relayed.relayed_kit import ASKED, GOOD, PRICE, Wires, asking, said
+from tests.edge.relayed.relayed_kit import ASKED, CREATED, GOOD, PRICE, Wires, asking, said
 from tests.edge.wires_kit import WHOLE
 
 DOWN = response(b'{"error": {"message": "down"}}', "503 Service Unavailable")
@@ -43,6 +45,8 @@ class Ways(Wires):
         self.fallbacks: list[tuple[str, str]] = []
         """(model, reason) of the model `m`."""
         self.not_for_this_key = ""
+        self.hangs = False
+        """Whether providers stay silent behind what they said."""
 
     async def model(self, name: str, *answers: bytes, wire: str = "openai", **params: Any) -> Provider:
         left = list(answers)
@@ -50,6 +54,8 @@ class Ways(Wires):
         async def script(peer: Peer) -> None:
             await peer.request()
             await peer.send(left.pop(0) if len(left) > 1 else left[0])
+            if self.hangs:
+                await peer.gone()
 
         provider = await Provider(script).__aenter__()
         self.providers.append(provider)
@@ -210,3 +216,39 @@ async def test_a_response_that_a_fallback_made_is_found_again_there_and_gone_on_
         )
         assert (await caller.answer()).status == 200
     assert len(first.bodies) == 1
+
+
+DELTA = b'data: {"type": "response.output_text.delta"}\n\n'
+HALF = STREAM_HEAD + chunk(CREATED + DELTA)
+
+
+async def test_half_of_a_stream_is_followed_by_no_other_not_even_where_work_may_be_done_twice(ways: Ways) -> None:
+    routing = ways.edge.parts.routing
+    ways.edge.parts.routing = msgspec.structs.replace(
+        routing, rules=msgspec.structs.replace(routing.rules, unsafe=True, retries=2)
+    )
+    ways.hangs = True
+    first = await ways.model("m", HALF, timeout=0.3)
+    other = await ways.model("other", GOOD["/v1/responses"])
+    ways.fallbacks = [("other", "")]
+    async with await ways.edge.connect() as caller:
+        await caller.post("/v1/responses", asking("/v1/responses", stream=True))
+        assert (await caller.head()).status == 200
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            while piece := await caller.chunk():
+                assert b"completed" not in piece
+    (fact,) = await ways.settled()
+    assert fact.outcome == "timeout" and (len(first.bodies), len(other.bodies)) == (1, 0)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_what_broke_off_behind_its_head_is_worked_on_once(ways: Ways, is_stream: bool) -> None:
+    """Its provider bills it; unless it is a stream that said nothing yet."""
+    half = STREAM_HEAD + chunk(CREATED) if is_stream else GOOD["/v1/responses"][:-5]
+    await ways.model("m", half)
+    other = await ways.model("other", GOOD["/v1/responses"])
+    ways.fallbacks = [("other", "")]
+    answer = await ways.call("/v1/responses", stream=is_stream)
+    assert (answer.status, len(other.bodies)) == ((200, 1) if is_stream else (502, 0))
+    first = (await ways.settled(1 + is_stream))[0]
+    assert (first.outcome, first.cost_picousd) == ("provider_error", 0 if is_stream else None)

@@ -22,6 +22,7 @@ from shared.facts import Caller, Refused
 from shared.grant import Candidate, Grant, GuardrailRef
 from shared.ids import digest_key
 from shared.requests import DecideReply, DecideRequest, Verdict
+from shared.stand_ins import HTTPException
 from tests.edge.fakes import until
 from tests.edge.harness import Edge
 from tests.edge.relayed.conftest import WAIT_MS
@@ -136,6 +137,36 @@ async def test_hooks_are_asked_about_new_responses_alone(world: World) -> None:
         made = await world.ask("POST", "/v1/responses", "sk-alice", model="gpt", input="hi")
         read = await world.ask("GET", f"/v1/responses/{made.json()['id']}", "sk-alice")
         assert (read.status_code, read.json()["id"], seen) == (200, made.json()["id"], ["hi"])
+    finally:
+        thread.close()
+
+
+async def test_hooks_of_answers_are_asked_about_each_in_one_piece_also_when_it_is_read_again(world: World) -> None:
+    thread, seen = OwnThread("kept_answers_of_a_test"), list[str]()
+
+    async def change(data: dict[str, Any], response: Any, **given: Any) -> None:
+        seen.append(data["model"])
+        response.output[0].content[0].text += "!"
+
+    async def no(**given: Any) -> None:
+        raise HTTPException(400, "Not this answer")
+
+    def asking(function: Any) -> OwnHooks:
+        return OwnHooks([("h", SimpleNamespace(async_post_call_success_hook=function))], thread)
+
+    parts = world.edges[0].parts
+    try:
+        parts.own_hooks = asking(change)
+        made = (await world.ask("POST", "/v1/responses", "sk-alice", model="gpt", input="hi")).json()
+        read = (await world.ask("GET", f"/v1/responses/{made['id']}", "sk-alice")).json()
+        assert [each["output"][0]["content"][0]["text"] for each in (made, read)] == ["hello!", "hello!"]
+        assert seen == ["gpt", "gpt"]
+        stream = await world.ask("POST", "/v1/responses", "sk-alice", model="gpt", input="hi", stream=True)
+        assert "response.completed" in stream.text and len(seen) == 2
+        parts.own_hooks = asking(no)
+        refused = await world.ask("POST", "/v1/responses", "sk-alice", model="gpt", input="hi")
+        assert refused.status_code == 400 and "Not this answer" in refused.text and "hello" not in refused.text
+        assert (await world.ask("DELETE", f"/v1/responses/{made['id']}", "sk-alice")).status_code == 200
     finally:
         thread.close()
 
