@@ -100,6 +100,16 @@ def test_who_owns_a_key_gets_no_further_by_groups() -> None:
     assert w.call("/key/update", {"key": digest("a"), "access_group_ids": []}, actor=owner)["models"] == ["mini"]
 
 
+def test_groups_add_nothing_to_models_that_the_configuration_bounds() -> None:
+    bound = "litellm_settings:\n  upperbound_key_generate_params: {models: [mini]}\n"
+    w = World(text=GROUPS.replace("litellm_settings:\n", bound))
+    sent = {"token": digest("a"), "key_name": "sk-...a"}
+    assert refusal(w.call("/key/generate", {**sent, "access_group_ids": ["wild"]}))[::2] == (400, "access_group_ids")
+    w.call("/key/generate", {**sent, "access_group_ids": []})
+    assert w.directory.keys[digest("a")].models == ["mini"]
+    assert refusal(w.call("/key/update", {"key": digest("a"), "access_group_ids": ["wild"]}))[0] == 400
+
+
 def test_a_group_has_what_its_pattern_serves_and_no_entry_of_its_own_beside_it() -> None:
     w = World(key("a", models=["wild"]), text=GROUPS)
     assert [called(w, each) for each in ("openai/gpt-5", "openai/dear", "groq/x", "basic")] == ["", *["key_models"] * 3]

@@ -7,6 +7,7 @@ have, and who may make which.
 
 from typing import Any
 
+from services.policy.model_access import GROUPS
 from services.policy.plan import Call
 from shared import errors
 from shared.entities import KEY, readers
@@ -33,7 +34,10 @@ def check_bounds(call: Call, body: dict[str, Any]) -> None:
     """Of a key that is there already: what a body sets on it. Raises RefusedError naming the
     field.
     """
-    for name, bound in call.catalog.new_keys.bounds.items():
+    bounds = call.catalog.new_keys.bounds
+    if body.get(GROUPS) and "models" in bounds and GROUPS not in bounds:
+        fields.refuse(GROUPS, "would add to models, which upperbound_key_generate_params bounds")
+    for name, bound in bounds.items():
         if name not in body:
             continue
         value = body[name]
