@@ -215,6 +215,17 @@ def test_hostile_texts_take_linear_time(engine: Engine, repeated: str) -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.parametrize("part", ["yx.", "ab-", "Ab/", "aB1", "a1.", "x_", "4a_", "Ab1-", "${a", "a=", "bcd."])
+def test_a_value_of_many_pieces_is_judged_at_once(engine: Engine, part: str) -> None:
+    """Two ways to read each piece would be 2**22 ways to read them all."""
+    started = time.process_time()
+    for end in ("", "1", "!", "B"):
+        for name in ("password", "token", "key"):
+            engine.find(f"{name} = x.{part * 22}{end}")
+    assert time.process_time() - started < at_pace(0.5)
+
+
+@pytest.mark.alone
 def test_what_it_costs(engine: Engine) -> None:
     """Best of many: the bounds are of an idle machine, with room for this one."""
     text = Path(json.__file__).read_text() * 80

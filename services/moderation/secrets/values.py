@@ -314,9 +314,11 @@ _WORDS = frozenset(
 )  # fmt: skip
 
 
-_PLAIN_WORD = r"(?:[A-Z]?(?=[a-z]*[aeiouy])(?![A-Za-z]*(?i:[bcdfghjklmnpqrstvwxz]{5}))[a-z]{2,24}|[a-z]{1,2})"
-_PLAIN = re.compile(rf"{_PLAIN_WORD}(?:[-_./:]{_PLAIN_WORD})*")
-"""Words and nothing else, as most values in code: what `_is_name` would say, at once."""
+_PLAIN_WORD = r"(?>[A-Z]?(?=[a-z]*[aeiouy])(?![A-Za-z]*(?i:[bcdfghjklmnpqrstvwxz]{5}))[a-z]{2,24}|[a-z]{1,2})"
+_PLAIN = re.compile(rf"{_PLAIN_WORD}(?:[-_./:]{_PLAIN_WORD})*+")
+"""Words and nothing else, as most values in code: what `_is_name` would say, at once. Nothing is
+tried twice: two letters are a word in either way.
+"""
 _VERSIONED = re.compile(r"([a-z]{2})[VE]\d{1,3}(?:(?:Alpha|Beta)\d)?(?=[A-Z][a-z]|[-_./]|$)")
 """`TokenV2Response`"""
 
