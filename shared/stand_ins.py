@@ -192,10 +192,10 @@ def missing(tree: ast.AST) -> str:
 
 
 def _unbound(tree: ast.AST, here: Mapping[str, Any]) -> str:
-    """A name that a file uses and that can only come by the `*` of an import; empty: there is
-    none.
+    """A name that a file uses and that can only come by the `*` of this import; empty: there is
+    none, or others give all that they have, too.
     """
-    bound, used = {*dir(builtins), *here, "__file__"}, []
+    bound, used = {*dir(builtins), *here, "__file__", "__class__"}, []
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             if isinstance(node.ctx, ast.Load):
@@ -206,8 +206,15 @@ def _unbound(tree: ast.AST, here: Mapping[str, Any]) -> str:
             bound.add(node.name)
         elif isinstance(node, ast.arg):
             bound.add(node.arg)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
             bound.add(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            bound.add(node.rest)
+        elif isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+            module = node.module or ""
+            if node.level or not _is_lacking(module.split(".")[0]):
+                return ""
+            bound.update(_NAMES.get(module, {}))
         elif isinstance(node, ast.Import | ast.ImportFrom):
             bound.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
     return next((name for name in used if name not in bound), "")

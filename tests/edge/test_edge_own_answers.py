@@ -121,6 +121,18 @@ instance = Mine()
 """
 
 
+BOUND = (
+    ("from typing import *", "x: Optional[Any] = None\n"),
+    ("from fastapi import *", "x = HTTPException\n"),
+    (
+        "",
+        "def f(x):\n    match x:\n        case [a, *b]: return a, b\n        case {'k': _, **c}: return c\n        case d: return d\n",
+    ),
+    ("", "class A:\n    def f(self): return __class__\n"),
+)
+"""Names that are no stand-in's to have."""
+
+
 async def test_a_file_for_litellm_acts_and_nothing_it_made_is_cached(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(CODE)
     (tmp_path / "more.py").write_text(CODE.replace("import litellm\n", "import litellm\nx = ProxyLogging()\n"))
@@ -132,6 +144,9 @@ async def test_a_file_for_litellm_acts_and_nothing_it_made_is_cached(tmp_path: P
     assert hooks.why_not("more.instance", str(tmp_path)).startswith(
         "its file imports litellm.proxy._types.ProxyLogging"
     )
+    for n, (line, body) in enumerate(BOUND):
+        (tmp_path / f"bound{n}.py").write_text(CODE.replace("import litellm\n", f"import litellm\n{line}\n") + body)
+        assert hooks.why_not(f"bound{n}.instance", str(tmp_path)) == "", line
     async with edge() as gateway:
         gateway.parts.own_hooks = own_hooks.load(config, gateway._thread)
         wanted = control.read(True, {"type": "local"}, {})
