@@ -47,8 +47,9 @@ async def main(life: Life) -> None:
     if client is not None:
 
         async def apply(config: Config, environ: Mapping[str, str]) -> list[str]:
+            loaded = await _load(conf, config, environ, outbound)  # what is refused changes nothing
             client.use(settings.read(ModerationSettings, environ).nats_url)
-            await screen.replace(await _load(conf, config, environ, outbound))
+            await screen.replace(loaded)
             return []
 
         keeping = [

@@ -4,7 +4,7 @@ the entry, or are the environment's.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from services.moderation.guardrails.parts import Parts
@@ -66,7 +66,8 @@ class Aws:
             return
         client, self._client = self._client, None
         if client is not None:
-            await client.__aexit__(None, None, None)
+            with suppress(Exception):  # it is gone either way, and what was answered stays answered
+                await client.__aexit__(None, None, None)
 
     async def _opened(self) -> Any:
         """One client, made by the first question."""
