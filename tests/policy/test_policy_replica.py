@@ -10,10 +10,10 @@ import pytest
 from services.policy.replica import STALE_MS_MAX, Replica
 
 
-def replica(*, caught_up: bool = True, seq: int = 9, stale_ms: int = 0) -> Replica:
+def replica(*, caught_up: bool = True, seq: int = 9, stale_ms: int = 0, restoring: bool = False) -> Replica:
     client: Any = None
     found = Replica(client)
-    feed: Any = SimpleNamespace(caught_up=caught_up, seq=seq, stale_ms=stale_ms)
+    feed: Any = SimpleNamespace(caught_up=caught_up, seq=seq, stale_ms=stale_ms, restoring=restoring)
     found.feed = feed
     return found
 
@@ -23,6 +23,10 @@ def replica(*, caught_up: bool = True, seq: int = 9, stale_ms: int = 0) -> Repli
     [
         ({}, None),
         ({"caught_up": False}, "catching up with the control stream"),
+        (
+            {"caught_up": False, "restoring": True},
+            "restore-control hasn't ended: if it was stopped, run it again",
+        ),
         ({"stale_ms": STALE_MS_MAX + 1}, "nothing heard from the control feed"),
     ],
 )
