@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class _Table(msgspec.Struct, frozen=True, gc=False):
 
     None instead of a row: no price, and later sections aren't searched.
     """
+    windows: dict[str, dict[str, int]]
+    """Section -> model -> tokens that fit into it, those of the answer too."""
 
 
 @cache
@@ -47,6 +49,10 @@ def _load() -> tuple[_Table, str, date]:
     data = FILE.read_bytes()
     table = msgspec.json.decode(data, type=_Table)
     return table, f"{table.source} {hashlib.sha256(data).hexdigest()[:12]}", date.fromisoformat(table.as_of)
+
+
+WINDOWS_KEPT_MAX = 4096
+"""Callers name the models behind a pattern: bounded."""
 
 
 def lookup(provider: str, model: str, *, batch: bool = False) -> Price | None:
@@ -60,9 +66,7 @@ def lookup(provider: str, model: str, *, batch: bool = False) -> Price | None:
             each call.
     """
     table, version, as_of = _load()
-    prefix, slash, rest = model.partition("/")
-    if slash and prefix in table.providers and not _is_listed(table, provider, model):
-        provider, model = prefix, rest  # `base_model: azure/gpt-4o`
+    provider, model = _seller(table, provider, model)
     for name in _names(provider, model, as_of):
         for section in table.providers.get(provider, ()):
             rows = table.prices[section]
@@ -72,6 +76,23 @@ def lookup(provider: str, model: str, *, batch: bool = False) -> Price | None:
                     return None
                 return _price(row, version if name == model else f"{version} as {name}", batch=batch)
     return None
+
+
+@lru_cache(maxsize=WINDOWS_KEPT_MAX)
+def context_window(provider: str, model: str) -> int | None:
+    """How many tokens fit into a model, named as for `lookup`. None: not in the table."""
+    table, _, as_of = _load()
+    provider, model = _seller(table, provider, model)
+    sections = [table.windows.get(section, {}) for section in table.providers.get(provider, ())]
+    return next((rows[name] for name in _names(provider, model, as_of) for rows in sections if name in rows), None)
+
+
+def _seller(table: _Table, provider: str, model: str) -> tuple[str, str]:
+    """Whose model it is: `base_model: azure/gpt-4o` says so itself."""
+    prefix, slash, rest = model.partition("/")
+    if slash and prefix in table.providers and not _is_listed(table, provider, model):
+        return prefix, rest
+    return provider, model
 
 
 def _is_listed(table: _Table, provider: str, model: str) -> bool:

@@ -231,6 +231,7 @@ def make(day: date) -> dict[str, Any]:
     """The whole file as a tree, sorted."""
     wanted = {section for sections in LITELLM_PROVIDERS.values() for section in sections}
     prices: dict[str, dict[str, Row | None]] = defaultdict(dict)
+    windows: dict[str, dict[str, int]] = defaultdict(dict)
     simplified: Notes = defaultdict(lambda: defaultdict(list))
     left_out: Notes = defaultdict(lambda: defaultdict(list))
     for provider in package_providers:
@@ -239,6 +240,8 @@ def make(day: date) -> dict[str, Any]:
         for model in provider.models:
             section = section_of(provider, model.id)
             names = listed_names(provider, model)
+            if model.context_window:
+                windows[section].update((name, model.context_window) for name in names)
             try:
                 price, hours = price_on(model, day)
                 row, extras = row_of(model, price, day)
@@ -262,6 +265,7 @@ def make(day: date) -> dict[str, Any]:
         "tokens, service]. [n, d] is the fraction n/d. null: none of its own. A model that is null has no price",
         "providers": LITELLM_PROVIDERS,
         "prices": prices,
+        "windows": windows,
         "simplified": simplified,
         "left_out": left_out,
     }
@@ -292,7 +296,7 @@ def render(tree: dict[str, Any]) -> str:
     lines = ["{"]
     for key in ("source", "as_of", "unit"):
         lines.append(f"{json.dumps(key)}: {json.dumps(tree[key])},")
-    for key in ("providers", "prices"):
+    for key in ("providers", "prices", "windows"):
         lines.append(f"{json.dumps(key)}: {{")
         lines += _commas(_block(name, tree[key][name]) for name in sorted(tree[key]))
         lines.append("},")

@@ -376,16 +376,17 @@ PRICES_KEPT_MAX = 4096
 
 
 def _candidate(deployment: Deployment, upstream_model: str, price: Priced, revision: int = 0) -> Candidate:
+    known_as = deployment.base_model or upstream_model
     return Candidate(
         deployment_id=deployment.id,
         provider=deployment.provider,
         upstream_model=upstream_model,
-        price=price(deployment.provider, deployment.base_model or upstream_model, deployment.price),
+        price=price(deployment.provider, known_as, deployment.price),
         weight=_weight(deployment),
         order=deployment.order,
         tpm=deployment.tpm,
         rpm=deployment.rpm,
-        input_tokens_max=deployment.input_tokens_max,
+        input_tokens_max=deployment.input_tokens_max or prices.context_window(deployment.provider, known_as),
         revision=revision,
     )
 

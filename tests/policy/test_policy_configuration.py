@@ -179,8 +179,7 @@ def test_what_alerts_go_by_is_shown() -> None:
     )
     rows = {row["field_name"]: row for row in World(text=text).call("/alerting/settings")}
     shown = {name: (row["field_value"], row["source"]) for name, row in rows.items() if row["source"] == "config"}
-    assert shown == {
-        "slack_alerting": (True, "config"), "spend_anomaly_multiplier": (4, "config"), "book_behind_s": (None, "config")
-    }  # fmt: skip
+    assert shown == {"slack_alerting": (True, "config"), "spend_anomaly_multiplier": (4, "config")}
+    assert "sk-where" not in str(rows)
     assert "sk-" not in str(rows) and "a@b.example" not in str(rows)
     assert rows["minor_outage_alert_threshold"]["field_value"] is None

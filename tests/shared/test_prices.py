@@ -131,6 +131,21 @@ def test_what_is_no_part_of_a_models_identity_is_looked_through(provider: str, m
     assert found.version in (prices.VERSION, f"{prices.VERSION} as {listed_as}")
 
 
+@pytest.mark.parametrize(
+    ("provider", "model", "tokens"),
+    [
+        ("openai", "gpt-4o", 128_000),
+        ("openai", "gpt-4o-2024-08-06", 128_000),
+        ("openai", "azure/gpt-4o", 128_000),
+        ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", 200_000),
+        ("openai", "nobody-knows", None),
+        ("nobody", "gpt-4o", None),
+    ],
+)
+def test_how_much_fits_into_a_model(provider: str, model: str, tokens: int | None) -> None:
+    assert prices.context_window(provider, model) == tokens
+
+
 def test_a_base_model_may_say_its_seller() -> None:
     assert prices.lookup("openai", "azure/gpt-4o-mini") == prices.lookup("azure", "gpt-4o-mini") is not None
     assert prices.lookup("openrouter", "openai/gpt-4o") != prices.lookup("openai", "gpt-4o")  # a name of its own there
