@@ -28,9 +28,9 @@ def lets(holder: Any, model: str, catalog: Catalog) -> bool:
     """Whether its lists let a model through. What stands for a group is a group and nothing else:
     no pattern, and no model that happens to be called as one that is gone.
     """
-    groups = holder.extra.get(GROUPS)
+    groups = holder.extra.get(GROUPS) if holder.extra else None
     if not groups:
-        return not holder.models or allows(holder.models, model, catalog)
+        return not holder.models or model in holder.models or allows(holder.models, model, catalog)
     if holder.models and allows(holder.models, model, catalog):
         return True
     return any(_has(catalog.access_groups.get(group), model, catalog) for group in groups)

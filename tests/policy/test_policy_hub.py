@@ -103,3 +103,11 @@ def test_rows_say_what_model_info_says_of_features_and_nothing_else_of_it() -> N
     assert isinstance(plan, Plan)
     said = {name: value for name, value in row.items() if not name.startswith(("health_", "is_public"))}
     assert plan.answer["data"] == [said], "both say the same of it"
+
+
+def test_a_known_models_context_window_is_shown_unless_the_file_says_another() -> None:
+    def entry(name: str, **info: int) -> dict[str, Any]:
+        return {"model_name": name, "litellm_params": {"model": "openai/gpt-4o", "api_key": "k"}, "model_info": info}
+
+    rows = shown(catalog("known", "said", entries=[entry("known"), entry("said", max_input_tokens=9)]), Directory())
+    assert [row["max_input_tokens"] for row in rows] == [128_000, 9]
