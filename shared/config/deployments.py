@@ -63,9 +63,7 @@ class Deployment(msgspec.Struct, frozen=True):
     tpm: int | None = None
     """Requests and tokens a minute: weights of routing, and limits of usage-based routing."""
     input_tokens_max: int | None = None
-    """`model_info.max_input_tokens`: the context window, for `enable_pre_call_checks`. None: as the
-    table of models has it.
-    """
+    """`model_info.max_input_tokens`, its context window. None: as the table of models says."""
     api_version: str | None = None
     """Azure's."""
     azure_ad_token: Secret | None = None

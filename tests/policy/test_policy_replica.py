@@ -28,7 +28,6 @@ def replica(*, caught_up: bool = True, seq: int = 9, stale_ms: int = 0, restorin
             "restore-control hasn't ended: if it was stopped, run it again",
         ),
         ({"stale_ms": STALE_MS_MAX + 1}, "nothing heard from the control feed"),
-        ({"restoring": True}, "restore-control hasn't ended: if it was stopped, run it again"),
     ],
 )
 def test_it_is_ready_only_while_it_has_seen_all_there_is(state: dict[str, Any], reason: str | None) -> None:
