@@ -259,7 +259,7 @@ class Relaying:
             return following  # nobody waits for the words of one that is down
         body = await Undone(answer).beginning(failures.ERROR_BYTES_MAX)
         if says_which:
-            is_held = causes.held_elsewhere(status, body)
+            is_held = causes.held_elsewhere(status, body, self._call.fields)
             is_missing = status in NOT_THERE and not is_held and not causes.of_model(body)
             if is_missing and in_own_wire and self._route.name == RESPONSES:
                 parts.by_chat.add(candidate.deployment_id)

@@ -5,6 +5,9 @@ attempt may be paid twice, and only `retry_unsafe` allows it. And is it the depl
 the request's? What is wrong with the request would be wrong everywhere.
 """
 
+import itertools
+import re
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -100,6 +103,9 @@ _NOT_ALLOWED: Final = (
 _HELD_ELSEWHERE: Final = (
     b"previous_response_not_found", b"previous response with id", b"invalid_encrypted_content", b"encrypted content", b"item with id",
 )  # fmt: skip
+_ID: Final = re.compile(rb"[A-Za-z]{1,32}[_-][A-Za-z0-9_-]{1,512}")
+IDS_MAX: Final = 32
+"""Of an error, looked for in its request."""
 
 
 def of_model(said: bytes) -> bool:
@@ -108,14 +114,23 @@ def of_model(said: bytes) -> bool:
     return b"model" in said or b"deployment" in said
 
 
-def held_elsewhere(status: int, said: bytes) -> bool:
+def held_elsewhere(status: int, said: bytes, fields: Mapping[str, msgspec.Raw]) -> bool:
     """Whether a refusal is about something that only the deployment has that made it: a stored
     response or item, reasoning that it encrypted. Nothing was done yet, and another may know it.
+    So is a 404 that names what the request names: whoever invents a vector store's id makes
+    nobody's route, or deployment, a missing one.
+
+    Args:
+        fields: the request's.
     """
     if status not in (400, 404):
         return False
-    said = said.lower()
-    return any(words in said for words in _HELD_ELSEWHERE)
+    lower = said.lower()
+    if any(words in lower for words in _HELD_ELSEWHERE):
+        return True
+    ids = {each[0] for each in itertools.islice(_ID.finditer(said), IDS_MAX)} if status == 404 else set()
+    asked = [bytes(raw) for name, raw in fields.items() if name != "model"] if ids else []
+    return any(id in raw for raw in asked for id in ids)
 
 
 def kind_of(status: int, said: str) -> str:

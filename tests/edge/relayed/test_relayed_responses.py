@@ -123,6 +123,21 @@ async def test_a_model_that_isnt_there_isnt_asked_by_chat(world: World, message:
                 await client.responses.create(model="m", input="hi")
 
 
+@pytest.mark.parametrize("id", ["vs_nobodys", "vs_model"])
+async def test_what_a_request_invents_makes_no_route_and_no_deployment_a_missing_one(world: World, id: str) -> None:
+    said = {"error": {"message": f"Vector store with id [{id}] not found.", "type": "invalid_request_error"}}
+    async with server_saying(json.dumps(said).encode()) as url:
+        await world.having(b"", api_base=url)
+        async with world.wires.openai() as client:
+            with pytest.raises(openai.NotFoundError, match=id):
+                await client.responses.create(
+                    model="m", input="hi", tools=[{"type": "file_search", "vector_store_ids": [id]}]
+                )
+    parts = world.wires.edge.parts
+    assert not parts.by_chat
+    assert not any(parts.health.is_resting(each, parts.clock.seconds()) for each in parts.targets)
+
+
 async def test_claudes_signed_thoughts_come_back_signed(world: World) -> None:
     thought = {"type": "thinking", "thinking": "hm", "signature": "Er=="}
     use = {"type": "tool_use", "id": "t1", "name": "look", "input": {"at": "x"}}
