@@ -25,7 +25,7 @@ from services.edge.passthrough.opened import opened_of
 from services.edge.passthrough.record import Relayed
 from services.edge.passthrough.screened import asks_hooks, hooked_answer, screened_answer
 from services.edge.passthrough.undone import Undone
-from services.edge.passthrough.ways import cause_of
+from services.edge.passthrough.ways import cause_of, found_as
 from services.edge.providers.base import CredentialsError, Target
 from services.edge.reading import Head
 from services.edge.routing import causes, plan
@@ -208,7 +208,7 @@ class Relaying:
                 parts.health.answered(candidate.deployment_id, parts.clock.seconds() - before)
                 answered = Undone(answer) if chat is None else chat.answer(Undone(answer))
                 if self._kept is not None and chat is None:
-                    leaving = self._kept.leaving(candidate.deployment_id, self._call.model)
+                    leaving = self._kept.leaving(candidate.deployment_id, found_as(self._call, self._fell))
                     record.goes_on = self._kept.new_in(leaving) if self._runs_on else None
                     answered = WithOwnIds(answered, leaving, START_BYTES_MAX, self._request.hold)
                 try:

@@ -44,6 +44,16 @@ def groups_of(
     return chooses.chosen(parts, call, permit, others, len(call.body) if is_text else 0, is_callable, why_not)
 
 
+def found_as(call: Call, fell: tuple[str, str] | None) -> str:
+    """The model of a response's id: by whose deployments it is found again.
+
+    Args:
+        fell: the other model that made it, and why. One that the request itself named is no
+            fallback of the model it asked for when the response is read.
+    """
+    return fell[0] if fell is not None and fell[0] in asked_for.fallbacks(call) else call.model
+
+
 def cause_of(error: OutboundError | CredentialsError, *, has_head: bool, is_stream: bool, has_begun: bool) -> str:
     """Of routing/causes.py.
 

@@ -91,6 +91,13 @@ class Ways(Wires):
             await caller.post(path, asking(path, **more))
             return await caller.answer()
 
+    async def reads(self, id: str) -> int:
+        async with await self.edge.connect() as caller:
+            await caller.send(
+                f"GET /v1/responses/{id} HTTP/1.1\r\nHost: e\r\nAuthorization: Bearer sk-client-key\r\n\r\n".encode()
+            )
+            return (await caller.answer()).status
+
 
 @pytest_asyncio.fixture
 async def ways() -> AsyncIterator[Ways]:
@@ -210,12 +217,15 @@ async def test_a_response_that_a_fallback_made_is_found_again_there_and_gone_on_
     again = await ways.call("/v1/responses", previous_response_id=id)
     assert again.status == 200 and said(again.body) == said(KEPT)
     assert json.loads(other.bodies[1])["previous_response_id"] == "resp_theirs" and len(first.bodies) == 1
-    async with await ways.edge.connect() as caller:
-        await caller.send(
-            f"GET /v1/responses/{id} HTTP/1.1\r\nHost: e\r\nAuthorization: Bearer sk-client-key\r\n\r\n".encode()
-        )
-        assert (await caller.answer()).status == 200
+    assert await ways.reads(id) == 200
     assert len(first.bodies) == 1
+
+
+async def test_so_is_one_of_a_fallback_that_the_request_named(ways: Ways) -> None:
+    await ways.model("m", DOWN)
+    await ways.model("other", response(KEPT))
+    made = await ways.call("/v1/responses", fallbacks=["other"])
+    assert await ways.reads(made.json()["id"]) == 200
 
 
 DELTA = b'data: {"type": "response.output_text.delta"}\n\n'
