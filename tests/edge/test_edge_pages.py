@@ -279,8 +279,10 @@ litellm_settings: {request_timeout: "${TIMEOUT}", num_retries: 3}
     assert found["general_settings.master_key"].references == ("os.environ/KEY_OF_ALL",)
     assert found["litellm_settings.num_retries"].references == ()
     assert "hidden" not in repr(found)
-    (url, port) = shown.of_environment(EdgeSettings(edge_port=4321, nats_url="nats://u:hidden@h:1"))
-    assert (port.name, port.value, url.value) == ("TOLLGATE_EDGE_PORT", 4321, shown.MASKED)
+    for address in ("nats://u:hidden@h:1", "u:hidden@h", "hidden@h:4222"):
+        (url, port) = shown.of_environment(EdgeSettings(edge_port=4321, nats_url=address))
+        assert (port.name, port.value, url.value) == ("TOLLGATE_EDGE_PORT", 4321, shown.MASKED)
+    assert shown.shown("admin@example.com") == "admin@example.com"
 
 
 def test_a_day_on_which_nobody_called_has_no_latency() -> None:

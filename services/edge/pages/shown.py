@@ -5,6 +5,7 @@ By type, not by name: numbers, switches and short strings are shown; of an objec
 are, as nobody can say which of its values is a secret; a Secret never.
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ from shared.settings import PREFIX
 
 STRING_CHARACTERS_MAX = 200
 MASKED = "***"
+_ADDRESS = re.compile(r"://|:[^@\s]*@|@[^@\s]*:[0-9]")
+"""Which may have a password in it; the broker's client takes one without a scheme, too."""
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -87,7 +90,7 @@ def shown(value: Any) -> Any:
     if isinstance(value, Secret):
         return MASKED
     if isinstance(value, str):
-        return value if len(value) <= STRING_CHARACTERS_MAX and "://" not in value else MASKED
+        return MASKED if len(value) > STRING_CHARACTERS_MAX or _ADDRESS.search(value) else value
     if isinstance(value, list | tuple | set | frozenset):
         return [shown(item) for item in value]
     if isinstance(value, dict):
