@@ -4,6 +4,7 @@
 `x_groq`, in a choice (Moonshot's streams), with the service tier beside all that.
 """
 
+import contextlib
 import math
 from typing import Any, Final
 
@@ -141,11 +142,12 @@ class _Action(msgspec.Struct):
 
 class _Item(msgspec.Struct):
     type: str = ""
-    status: str = "completed"
+    status: str | None = None
     action: _Action | None = None
 
 
-_output = msgspec.json.Decoder(list[_Item]).decode
+_output = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_item = msgspec.json.Decoder(_Item).decode
 _BILLED_TOOLS: Final = {"file_search_call": "file_search", "code_interpreter_call": "code_interpreter"}
 """Billed by the call or session, which no price of ours says: the row is flagged."""
 
@@ -156,10 +158,14 @@ def _add_tools(counts: Counts, output: msgspec.Raw) -> None:
     """
     if b"_call" not in bytes(output):
         return
+    items = list[_Item]()
     try:
-        items = [item for item in _output(output) if item.status != "failed"]
+        for raw in _output(output):
+            with contextlib.suppress(*UNREADABLE):  # one that is odd hides no other
+                items.append(_item(raw))
     except UNREADABLE:
         return
+    items = [item for item in items if item.status != "failed"]
     searched = [i for i in items if i.type == "web_search_call" and (i.action is None or i.action.type == "search")]
     counts.searches = counts.searches or len(searched)
     counts.flags += [f"unpriced:{name}" for kind, name in _BILLED_TOOLS.items() if any(i.type == kind for i in items)]

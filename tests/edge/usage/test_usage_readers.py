@@ -347,6 +347,7 @@ SEARCH: dict[str, Any] = {"type": "web_search_call", "status": "completed", "act
          ("unpriced:file_search", "unpriced:code_interpreter")),
         ("_call", 0, ()),
         ([7, "_call"], 0, ()),
+        ([7, {"type": "reasoning", "status": None}, {"type": "x", "action": ["odd"]}, {**SEARCH, "status": None}], 1, ()),
     ],
 )  # fmt: skip
 def test_what_a_providers_own_tools_did_is_billed_beside_the_tokens(output: Any, searches: int, flags: Any) -> None:
@@ -362,7 +363,8 @@ def test_a_search_of_gpt_5_costs_a_cent() -> None:
     found = usage.read("openai", json.dumps({**RESPONSE, "output": [SEARCH] * 4}).encode(), provider="openai")
     price = prices.lookup("openai", "gpt-5")
     assert found is not None and price is not None
-    assert cost(price, found)[:2] == (10 * 1_250_000 + 5 * 10_000_000 + 4 * 10_000_000_000, ())
+    came = cost(price, found)
+    assert (came.picousd, came.flags) == (10 * 1_250_000 + 5 * 10_000_000 + 4 * 10_000_000_000, ())
 
 
 def test_a_transcription_in_full_says_how_long_the_sound_was() -> None:
