@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from services.edge.group_commit import FactBatch
 from services.edge.http import Request
 from services.edge.passthrough import relaying
 from services.edge.passthrough.undone import Undone
@@ -65,6 +66,26 @@ async def test_what_takes_long_to_become_an_answer_goes_out_as_it_comes(
     else:
         assert said.startswith(CREATED) and b"server_error" in said
     assert [fact.outcome for fact in await wires.settled()] == [outcome]
+
+
+async def test_who_leaves_before_anybody_is_asked_has_an_end_and_pays_nothing(
+    wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = asyncio.Event()
+
+    def for_ever(_: FactBatch) -> asyncio.Future[None]:
+        waits.set()
+        return asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(FactBatch, "wait_on_wire", for_ever)
+    await wires.deployed("/v1/responses", silent)
+    caller = await wires.edge.connect()
+    await caller.post("/v1/responses", asking("/v1/responses"))
+    async with asyncio.timeout(10):
+        await waits.wait()
+    caller.leave()
+    (fact,) = await wires.settled()
+    assert (fact.outcome, fact.cost_picousd, wires.providers[0].bodies) == ("client_gone", 0, [])
 
 
 async def test_who_leaves_while_nothing_has_come_is_booked_and_ends_the_providers_work(wires: Wires) -> None:
