@@ -112,7 +112,7 @@ async def test_a_file_that_is_wrong_changes_nothing_and_says_so(
     wrong = [
         "",
         "model_list: [",
-        "general_settings: {master_key: short}\nmodel_list: []\nrouter_settings: {routing_strategy: none}\n",
+        "general_settings: {master_key: short}\nmodel_list: []\nlitellm_settings: {ssl_verify: {a: 1}}\n",
     ]
     for text in wrong:
         pair.config_path.write_text(text)

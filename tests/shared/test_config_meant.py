@@ -126,8 +126,6 @@ def test_chains_of_models_in_any_shape() -> None:
     found = {key.place: key.verdict for key in config.keys}
     assert found["router_settings.content_policy_fallbacks[0]"] == "no effect"
     assert found["router_settings.model_group_alias.none"] == "no effect"
-    with pytest.raises(ConfigError, match="routing_strategy"):
-        parse("router_settings: {routing_strategy: by-the-moon}\n", {})
 
 
 def test_what_is_said_twice_with_one_meaning_acts() -> None:
