@@ -13,6 +13,7 @@ import structlog
 
 from services.edge import answers, cors, metrics, paths, reading
 from services.edge.http import Answer, Budget, Certificate, KnownHead, Listener, Request, WholeAnswer
+from services.edge.http.budget import Slots
 from services.edge.parts import Parts
 from services.edge.surfaces import SURFACES, passthrough
 from shared import credential, errors, routes
@@ -59,7 +60,8 @@ class Server:
         if self._parts.proxies:
             request.remote = behind_proxies(request.remote, request.header("x-forwarded-for"), self._parts.proxies)
         self._recognise(request)
-        if not budget.enter(account):
+        slots = self._slots(request.path) if "/ui" in request.path else budget.clients
+        if not budget.enter(account, slots):
             if request.path in _NEVER_FULL:
                 return await self._probe(request)
             metrics.refused("overloaded")
@@ -89,6 +91,12 @@ class Server:
         if isinstance(answer, WholeAnswer) and self._parts.stopping():
             answer.closing = True
         return answer
+
+    def _slots(self, path: str) -> Slots:
+        site = self._parts.site
+        if site.moves:
+            path = site.within(path)
+        return self._budget.pages if path == "/ui" or path.startswith("/ui/") else self._budget.clients
 
     def _recognise(self, request: Request) -> None:
         """Whether this credential was granted something here lately: strangers share a small part

@@ -240,6 +240,11 @@ async def test_more_than_may_run_are_told_to_come_back() -> None:
             answer = await edge.chat()
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
             answer.error()
+            # people have places of their own
+            for path, served in (("/ui/nothing", 403), ("/uix", 503), ("/v1/models", 503)):
+                async with await edge.connect() as person:
+                    await person.send(f"GET {path} HTTP/1.1\r\nHost: e\r\n\r\n".encode())
+                    assert (await person.answer()).status == served, path
             edge.publisher.release.set()
             assert [(await caller.answer()).status for caller in (one, two)] == [200, 200]
 

@@ -27,6 +27,8 @@ CONNECTION_BYTES = 8 * 1024
 """Charged for each connection: its objects, and a head and body of the usual size, or as much of
 answers that it doesn't read.
 """
+PAGES_MAX = 64
+"""Requests of people at the admin page at once; half of them of who isn't known."""
 REFUSALS_MAX = 128
 """Connections at a time that get to read why they were turned away; more are reset."""
 _UNLIMITED = 2**60
@@ -60,10 +62,20 @@ class Limits(msgspec.Struct, frozen=True):
         return max(1, self.connections_max // 2)
 
 
+class Slots:
+    """How many requests of one kind may be served at once."""
+
+    __slots__ = ("most", "running", "strangers", "strangers_most")
+
+    def __init__(self, most: int, strangers_most: int) -> None:
+        self.most, self.strangers_most = most, strangers_most
+        self.running = self.strangers = 0
+
+
 class Account:
     """What one connection holds. Made and changed by the budget."""
 
-    __slots__ = ("address", "evict", "held_bytes", "is_open", "known", "memo", "running")
+    __slots__ = ("address", "evict", "held_bytes", "is_open", "known", "memo", "slots")
 
     def __init__(self, evict: Callable[[], None]) -> None:
         self.evict = evict
@@ -75,17 +87,20 @@ class Account:
         brings the same.
         """
         self.held_bytes = 0
-        self.running = self.is_open = False
+        self.is_open = False
+        self.slots: Slots | None = None
+        """Whose its present request has one of; None: none is being served."""
 
 
 class Budget:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._strangers_bytes_max = self.limits.strangers_bytes_max
-        self._strangers_requests_max = self.limits.strangers_requests_max
+        self.clients = Slots(self.limits.requests_max, self.limits.strangers_requests_max)
+        self.pages = Slots(PAGES_MAX, PAGES_MAX // 2)
+        """People at the admin page see it however busy clients are, and take no place of theirs."""
         self.held_bytes = self.strangers_bytes = 0
         self.connections = self.strangers_connections = 0
-        self.running = self.strangers_running = 0
         self.refusing = 0
         """Connections turned away that are still reading why."""
         self.displaced = self.turned_away = self.out_of_bytes = 0
@@ -180,24 +195,30 @@ class Budget:
 
     # ── slots ──
 
-    def enter(self, account: Account) -> bool:
+    @property
+    def running(self) -> int:
+        """Requests being served."""
+        return self.clients.running + self.pages.running
+
+    def enter(self, account: Account, slots: Slots) -> bool:
         """A request wants to be served. False: there is no slot."""
-        if self.running >= self.limits.requests_max:
+        if slots.running >= slots.most:
             return False
         if not account.known:
-            if self.strangers_running >= self._strangers_requests_max:
+            if slots.strangers >= slots.strangers_most:
                 return False
-            self.strangers_running += 1
-        self.running += 1
-        account.running = True
+            slots.strangers += 1
+        slots.running += 1
+        account.slots = slots
         return True
 
     def leave(self, account: Account) -> None:
-        if account.running:
-            account.running = False
-            self.running -= 1
+        slots = account.slots
+        if slots is not None:
+            account.slots = None
+            slots.running -= 1
             if not account.known:
-                self.strangers_running -= 1
+                slots.strangers -= 1
 
     def recognise(self, account: Account) -> None:
         """Its present request is somebody's we know."""
@@ -208,8 +229,8 @@ class Budget:
         self.strangers_bytes -= account.held_bytes
         if account.is_open:
             self._count_stranger(account, -1)
-        if account.running:
-            self.strangers_running -= 1
+        if account.slots is not None:
+            account.slots.strangers -= 1
 
     def estrange(self, account: Account) -> None:
         """Its next request is a stranger's. Between requests only."""

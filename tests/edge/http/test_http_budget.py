@@ -223,7 +223,6 @@ def test_the_sums_are_those_of_the_accounts(steps: list[tuple[str, int, int]]) -
     )
     budget = Budget(limits)
     accounts: list[Account] = [Account(lambda: None) for _ in range(6)]
-    running: set[int] = set()
     for step, who, size in steps:
         account = accounts[who]
         if step == "open":
@@ -241,15 +240,15 @@ def test_the_sums_are_those_of_the_accounts(steps: list[tuple[str, int, int]]) -
         elif step == "release":
             budget.release(account, size)
         elif step == "enter":
-            if not account.running:
+            if account.slots is None:
                 budget.busy(account)
-                budget.enter(account)
+                budget.enter(account, budget.pages if size % 2 else budget.clients)
         elif step == "leave":
             budget.leave(account)
             budget.wait(account)
         elif step in ("recognise", "busy", "wait"):
             getattr(budget, step)(account)
-        elif step == "estrange" and not account.running:
+        elif step == "estrange" and account.slots is None:
             budget.estrange(account)
         open_ = [a for a in accounts if a.is_open]
         strangers = [a for a in open_ if not a.known]
@@ -257,14 +256,14 @@ def test_the_sums_are_those_of_the_accounts(steps: list[tuple[str, int, int]]) -
         assert budget.strangers_connections == len(strangers) <= limits.strangers_connections_max + len(open_)
         assert budget.held_bytes == sum(a.held_bytes for a in open_)
         assert budget.strangers_bytes == sum(a.held_bytes for a in strangers)
-        assert budget.running == sum(a.running for a in open_)
-        assert budget.strangers_running == sum(a.running for a in strangers)
+        for slots in (budget.clients, budget.pages):
+            assert slots.running == sum(a.slots is slots for a in open_)
+            assert slots.strangers == sum(a.slots is slots for a in strangers)
         assert set(budget._waiting) <= set(strangers)
         assert sorted(map(id, budget._waiting)) == sorted(
             id(a) for same in budget._waiting_by_address.values() for a in same
         )
         assert sum(budget._by_address.values()) == len(strangers)
-    assert not running
 
 
 def test_slots_and_bytes_of_everybody_and_of_strangers_have_an_end() -> None:
@@ -275,8 +274,10 @@ def test_slots_and_bytes_of_everybody_and_of_strangers_have_an_end() -> None:
         assert budget.open(account, f"10.0.0.{number}")
         if account in known:
             budget.recognise(account)
-    assert [budget.enter(account) for account in strangers] == [True, True, False], "an eighth of 16"
-    assert [budget.enter(account) for account in known].count(True) == 14, "16 in all"
+    assert [budget.enter(account, budget.clients) for account in strangers] == [True, True, False], "an eighth of 16"
+    assert [budget.enter(account, budget.clients) for account in known].count(True) == 14, "16 in all"
+    person = Account(lambda: None)
+    assert budget.open(person, "10.0.1.1") and budget.enter(person, budget.pages), "people see the page all the same"
     assert not budget.hold(strangers[0], limits.strangers_bytes_max)
     left = limits.bytes_max - budget.held_bytes
     assert budget.hold(known[0], left) and not budget.hold(known[1], 1)
