@@ -132,18 +132,19 @@ async def test_each_gets_a_call_where_and_as_it_takes_it(name: str, there: There
             targets.make(sink, {}, outbound)
 
 
+# Secrets are long: two letters stand in what is sealed by chance.
 OF_TEAM: dict[str, tuple[dict[str, str], str, dict[str, str]]] = {
     "arize_phoenix": (
-        {"phoenix_collector_endpoint": "{url}", "phoenix_api_key": "pk"}, "/v1/traces", {"authorization": "Bearer pk"}
+        {"phoenix_collector_endpoint": "{url}", "phoenix_api_key": "their-phoenix"}, "/v1/traces", {"authorization": "Bearer their-phoenix"}
     ),
-    "logfire": ({"logfire_base_url": "{url}", "logfire_token": "lt"}, "/v1/traces", {"authorization": "lt"}),
+    "logfire": ({"logfire_base_url": "{url}", "logfire_token": "their-logfire"}, "/v1/traces", {"authorization": "their-logfire"}),
     "mlflow": (
-        {"mlflow_tracking_uri": "{url}", "mlflow_experiment_id": "7", "mlflow_tracking_token": "mt"}, "/v1/traces",
-        {"x-mlflow-experiment-id": "7", "authorization": "Bearer mt"},
+        {"mlflow_tracking_uri": "{url}", "mlflow_experiment_id": "7", "mlflow_tracking_token": "their-mlflow"}, "/v1/traces",
+        {"x-mlflow-experiment-id": "7", "authorization": "Bearer their-mlflow"},
     ),
     "langsmith": (
-        {"langsmith_base_url": "{url}", "langsmith_api_key": "lk", "langsmith_tenant_id": "T"}, "/api/v1/runs/batch",
-        {"x-api-key": "lk", "x-tenant-id": "T"},
+        {"langsmith_base_url": "{url}", "langsmith_api_key": "their-langsmith", "langsmith_tenant_id": "T"}, "/api/v1/runs/batch",
+        {"x-api-key": "their-langsmith", "x-tenant-id": "T"},
     ),
     "datadog": ({"dd_agent_host": "127.0.0.1", "dd_agent_port": "{port}"}, "/api/v2/logs", {}),
 }  # fmt: skip
