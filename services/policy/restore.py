@@ -96,9 +96,8 @@ async def restore(client: Client, log: BinaryIO) -> Restored:
         # Remembered answers, which end by themselves, give nobody rights: policy needn't wait.
         lasts = fact_id is not None and not entry.subject.startswith(subjects.ENDING)
         if lasts and not begun and there.lacks(entry.subject, fact_id):
-            await _publish(client, *_said("begun"), there.last_seq, history_follows=True)
-            begun, there = True, await _present(client, in_log)
-            last_seq = there.last_seq
+            last_seq = await _publish(client, *_said("begun"), last_seq, history_follows=True)
+            begun = True
         if fact_id is None:
             unreadable += 1
         elif fact_id in there.ids:

@@ -74,6 +74,13 @@ async def test_a_history_that_ends_with_a_remembered_answer_is_whole_also_when_t
     await follower.close()
 
 
+async def test_an_answer_that_is_missing_before_the_first_missing_fact_stops_nobody(client: Client) -> None:
+    facts = [fact(1, "a"), answer(2), fact(3, "a")]
+    await client.jetstream().publish(*facts[0])
+    assert await restore(client, io.BytesIO(b"".join(dump(facts)))) == Restored(2, 1, 0, 0)
+    assert await stored(client) == [facts[0], facts[1], facts[2]]
+
+
 async def test_a_run_that_lacks_remembered_answers_alone_holds_nobody_up(client: Client) -> None:
     facts = [fact(1, "a"), answer(2)]
     await client.jetstream().publish(*facts[0])
