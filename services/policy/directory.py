@@ -202,9 +202,7 @@ class Directory:
     def _relist(self, kind: str, entity_id: str, entity: Any) -> None:
         """Before the table changes."""
         listed = self._listed[kind]
-        shown = entity
-        if kind == "key" and entity is not None and (entity.replaced_by is not None or entity.is_session):
-            shown = None
+        shown = None if kind == "key" and entity is not None and not entity.is_listed else entity
         kept: list[Order | Names] = [order for (of, _), order in self._orders.items() if of == kind]
         kept += [names for (of, _), names in self._names.items() if of == kind]
         old = listed.get(entity_id)

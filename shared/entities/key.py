@@ -70,8 +70,13 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     @property
     def is_session(self) -> bool:
-        """Of somebody who signed in to the admin page. Lists leave it out unless asked for."""
+        """Of somebody who signed in to the admin page."""
         return readers.SESSION in self.metadata
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether lists show it unasked: it doesn't stand for another one, and is no sign-in."""
+        return self.replaced_by is None and not self.is_session
 
     @property
     def rotates(self) -> bool:

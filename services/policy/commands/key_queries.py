@@ -162,7 +162,7 @@ class _OfStatus(Sequence[Key]):
     def __init__(self, every: Sequence[Key], directory: Directory, wanted: set[str], now_ms: int, begins: int) -> None:
         self._begins = begins
         self._every, self._wanted, self._now_ms = every, wanted, now_ms
-        blocked = [key for key in directory.find("key", "blocked", "True") if listed(key)]
+        blocked = [key for key in directory.find("key", "blocked", "True") if key.is_listed]
         over = len(directory.order("key", "expires_at_ms").before(now_ms + 1))
         revoked = len(blocked)
         expired = over - sum(status(key, now_ms, blocked=False) == "expired" for key in blocked)
@@ -184,11 +184,6 @@ class _OfStatus(Sequence[Key]):
                         found.append(key)
                     at += 1
         return found
-
-
-def listed(key: Key) -> bool:
-    """Whether lists show it: it doesn't stand for another one, and is no sign-in."""
-    return key.replaced_by is None and not key.is_session
 
 
 SCANNED = 1_000

@@ -231,7 +231,7 @@ def key_count(call: Call, user: User) -> int:
 def _keys(call: Call, user_id: str) -> list[Key]:
     """Without sign-ins, and old secrets in their grace period."""
     theirs: list[Key] = call.directory.find("key", "user_id", user_id)
-    return [key for key in theirs if key.replaced_by is None and not key.is_session]
+    return [key for key in theirs if key.is_listed]
 
 
 def _asked(call: Call) -> str:
