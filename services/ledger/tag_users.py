@@ -20,11 +20,11 @@ from services.ledger.asking import Scope, scope_of
 from services.ledger.book_sql import of_days
 from services.ledger.facts_in import EPOCH, midnight
 from services.ledger.params import refuse
+from services.ledger.responses import usd
 from services.ledger.spend_query import DAYS_MAX, FILTER_VALUES_MAX, Plan, SpendQuery
-from services.ledger.spend_sources import Kept, cube_rows
+from services.ledger.spend_sources import Kept, cube_rows, whole_numbers
 from services.ledger.statement import Statement, of_scope
 from shared.entities import USER
-from shared.money import usd_from_picousd
 
 PERIODS = 7
 """Days, weeks or months in an answer."""
@@ -78,25 +78,27 @@ def by_tag(
     )
 
 
-def active(days: int, today: date, tags: Tags, scope: Scope, kept: Kept) -> tuple[str, list[Any]]:
-    """How many users a tag had in each of the last PERIODS of so many days; `back`: 0 is the last,
-    which ends tomorrow as LiteLLM's do.
+def active(days: int, after: date, tags: Tags, scope: Scope, kept: Kept) -> tuple[str, list[Any]]:
+    """How many users a tag had in each of the last PERIODS of so many days before `after`; `back`:
+    0 is the last.
     """
-    end = today + timedelta(days=1)
-    first = end - timedelta(days=days * PERIODS - 1)
-    rows, arguments = by_tag(first, end + timedelta(days=1), tags, scope, kept, wanted=("requests",))
+    rows, arguments = by_tag(begins(days, after), after, tags, scope, kept, wanted=("requests",))
     # What a late end took back may have left a row with nothing in it.
     return (
-        f"WITH used AS (SELECT tag, user_id, (${len(arguments) + 1}::date - day) / {days} AS back FROM ({rows}) AS d"
+        f"WITH used AS (SELECT tag, user_id, (${len(arguments) + 1}::date - 1 - day) / {days} AS back FROM ({rows}) AS d"
         " WHERE user_id IS NOT NULL GROUP BY 1, 2, 3 HAVING sum(requests) > 0)"
         f" SELECT tag, back, count(*)::bigint AS users FROM used GROUP BY tag, back"
         f" ORDER BY back {'ASC' if days == 1 else 'DESC'}, users DESC, tag LIMIT {ROWS_MAX + 1}",
-        [*arguments, end],
+        [*arguments, after],
     )
 
 
-def shown_period(row: Mapping[str, Any], days: int, today: date) -> dict[str, Any]:
-    last = today + timedelta(days=1 - row["back"] * days)
+def begins(days: int, after: date) -> date:
+    return after - timedelta(days=days * PERIODS)
+
+
+def shown_period(row: Mapping[str, Any], days: int, after: date) -> dict[str, Any]:
+    last = after - timedelta(days=1 + row["back"] * days)
     first = last - timedelta(days=days - 1)
     if days == 1:
         return {
@@ -115,11 +117,10 @@ def shown_period(row: Mapping[str, Any], days: int, today: date) -> dict[str, An
 
 def summary(first: date, last: date, tags: Tags, scope: Scope, kept: Kept) -> tuple[str, list[Any]]:
     rows, arguments = by_tag(first, last + timedelta(days=1), tags, scope, kept, wanted=_SUMS)
-    sums = ", ".join(f"sum({name}){'' if name == 'spend_picousd' else '::bigint'} AS {name}" for name in _SUMS)
+    sums = whole_numbers(_SUMS)
     return (
         f"WITH used AS (SELECT tag, user_id, {sums} FROM ({rows}) AS d GROUP BY tag, user_id HAVING sum(requests) > 0)"
-        f" SELECT tag, count(user_id)::bigint AS users, {sums.replace('spend_picousd)', 'spend_picousd)::text')}"
-        f" FROM used GROUP BY tag ORDER BY sum(requests) DESC, tag LIMIT {ROWS_MAX + 1}",
+        f" SELECT tag, count(user_id)::bigint AS users, {sums} FROM used GROUP BY tag ORDER BY sum(requests) DESC, tag LIMIT {ROWS_MAX + 1}",
         arguments,
     )
 
@@ -128,7 +129,7 @@ def shown_summary(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "tag": row["tag"], "unique_users": row["users"], "total_requests": row["requests"],
         "successful_requests": row["successes"], "failed_requests": row["failures"],
-        "total_tokens": row["input_tokens"] + row["output_tokens"], "total_spend": usd_from_picousd(int(row["spend_picousd"])),
+        "total_tokens": row["input_tokens"] + row["output_tokens"], "total_spend": usd(row["spend_picousd"]),
     }  # fmt: skip
 
 
@@ -164,7 +165,7 @@ def per_user(today: date, tags: Tags, scope: Scope, offset: int, limit: int) -> 
     return (
         "SELECT b.user_id, mode() WITHIN GROUP (ORDER BY k.tag) AS agent, count(*) AS requests,"
         " count(*) FILTER (WHERE b.outcome = 'success') AS successes, sum(b.input_tokens + b.output_tokens)::bigint AS tokens,"
-        " coalesce(sum(b.cost_picousd), 0)::text AS spend_picousd, count(*) OVER () AS of"
+        " coalesce(sum(b.cost_picousd), 0) AS spend_picousd, count(*) OVER () AS of"
         f" FROM {book} AS b LEFT JOIN LATERAL (SELECT t AS tag FROM unnest(b.tags) WITH ORDINALITY AS u (t, n) WHERE {asked}"
         f" ORDER BY n LIMIT 1) AS k ON true WHERE {' AND '.join(where)} GROUP BY b.user_id"
         f" ORDER BY successes DESC, b.user_id LIMIT {made.add(limit)} OFFSET {made.add(offset)}",
@@ -176,7 +177,7 @@ def shown_user(row: Mapping[str, Any], email: str | None) -> dict[str, Any]:
     return {
         "user_id": row["user_id"], "user_email": email, "user_agent": row["agent"], "successful_requests": row["successes"],
         "failed_requests": row["requests"] - row["successes"], "total_requests": row["requests"], "total_tokens": row["tokens"],
-        "spend": usd_from_picousd(int(row["spend_picousd"])),
+        "spend": usd(row["spend_picousd"]),
     }  # fmt: skip
 
 
@@ -188,14 +189,11 @@ def handlers(api: Api) -> dict[str, Handler]:
     def of_period(route: str) -> Handler:
         async def users(request: web.Request) -> web.StreamResponse:
             scope, tags, days = scope_of(await api.identify(request, route)), tags_of(request), PERIOD_DAYS[route]
-            today = datetime.now(UTC).date()
-            first = today - timedelta(days=days * PERIODS)
+            after = datetime.now(UTC).date() + timedelta(days=2)  # the last ends tomorrow, as LiteLLM's do
             rows = await api.book().of_cube(
-                midnight(first),
-                midnight(today + timedelta(days=2)),
-                lambda kept: active(days, today, tags, scope, kept),
+                midnight(begins(days, after)), midnight(after), lambda kept: active(days, after, tags, scope, kept)
             )
-            return answered(rows, [shown_period(row, days, today) for row in rows])
+            return answered(rows, [shown_period(row, days, after) for row in rows])
 
         return users
 
