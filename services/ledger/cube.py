@@ -156,7 +156,6 @@ class Cube:
         """What is due, a part of it at a time: the sums first, which questions wait for. Returns
         whether there is more.
         """
-        self._sums.more = self.latency.more = False
         await self.catch_up(connection)
         if self._sums.more or await self.fold(connection, datetime.now(UTC)):
             return True

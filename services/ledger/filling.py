@@ -54,13 +54,14 @@ class Filling:
         self._months: set[date] = set()
         self._step_rows = STEP_ROWS_MAX
         self.more = False
-        """Whether a step left batches behind, since this was last set."""
+        """Whether the last steps left batches behind."""
         self.rows = 0
         """That were added, since this was last set."""
 
     async def catch_up(self, connection: Connection) -> int:
         """One step in every shard. Returns how many batches were added."""
-        shards = await connection.fetch(QUERIES["cube_shards"], subjects.TRAFFIC_STREAM)
+        self.more = False
+        shards = await connection.fetch(QUERIES["filling_shards"], subjects.TRAFFIC_STREAM)
         return sum([await self._step(connection, row["shard"], row["chain_n"]) for row in shards])
 
     def slow_down(self) -> None:

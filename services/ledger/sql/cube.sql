@@ -1,8 +1,5 @@
 -- The cube's queries, by name: see services/ledger/cube.py.
 
--- cube_shards --
-SELECT shard, chain_n FROM stream_position WHERE stream = $1 ORDER BY shard
-
 -- ensure_partition --
 SELECT ensure_partition($1, $2, $3, $4)
 

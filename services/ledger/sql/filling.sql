@@ -1,5 +1,8 @@
 -- How far tables of sums are filled: see services/ledger/filling.py. @POSITION@: which of them.
 
+-- filling_shards --
+SELECT shard, chain_n FROM stream_position WHERE stream = $1 ORDER BY shard
+
 -- filling_start --
 INSERT INTO @POSITION@ (shard, batch) VALUES ($1, 0) ON CONFLICT DO NOTHING
 
