@@ -201,17 +201,15 @@ class Report:
         )  # fmt: skip
         total = await self._audit_total(arguments)
         rows = await self._audit_rows(question, arguments, total)
-        shown, last = (
-            rows[: question.page_size],
-            rows[question.page_size - 1] if len(rows) > question.page_size else None,
-        )
+        shown = rows[: question.page_size]
+        goes_on = len(rows) > len(shown) and question.sort_column == "at_ms"
         return {
             "audit_logs": [responses.audit_entry(row) for row in shown],
             "total": total,
             "page": question.page if question.after is None else None,
             "page_size": question.page_size,
             "total_pages": -(-total // question.page_size),
-            "next_cursor": None if last is None or question.sort_column != "at_ms" else audit_cursor(last),
+            "next_cursor": audit_cursor(shown[-1]) if goes_on else None,
         }
 
     async def _audit_rows(self, question: AuditQuestion, arguments: tuple[Any, ...], total: int) -> list[Any]:

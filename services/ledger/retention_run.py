@@ -17,7 +17,7 @@ import asyncpg
 import msgspec
 import structlog
 
-from services.ledger import batch_chain, cube, facts_in, formats, metrics, retention
+from services.ledger import batch_chain, cube, facts_in, formats, latency, metrics, retention
 from services.ledger.database import QUERIES, Connection, Database
 from services.ledger.retention import DayDigest, Hold, Terms
 
@@ -170,7 +170,7 @@ class _Run:
                     await self._drop(table, name, ("rollup", first, 0, None, "{}", 0))
         for table, keys in (
             ("rollup", "scope, dimension, day, value"),
-            ("latency_day", "dimension, value, day, bucket"),
+            ("latency_day", ", ".join(latency.KEYS)),
         ):
             while before is not None:
                 gone = await self._connection.execute(
