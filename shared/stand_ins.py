@@ -7,7 +7,6 @@ imports of them isn't there, and the file is refused with that name: nothing pre
 
 import ast
 import builtins
-import hashlib
 import importlib.util
 import logging
 import sys
@@ -17,6 +16,7 @@ from enum import StrEnum
 from types import ModuleType
 from typing import Any
 
+from shared.ids import digest_key
 from shared.said import Said
 
 KEPT_MAX = 10_000
@@ -73,7 +73,7 @@ ModelResponse = Said
 
 def hash_token(token: str) -> str:
     """A virtual key as the book knows it."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return digest_key(token)
 
 
 class CustomLogger:
@@ -178,15 +178,14 @@ def missing(tree: ast.AST) -> str:
                 if _is_lacking(alias.name.split(".")[0]) and alias.name not in _NAMES:
                     return alias.name
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            if not _is_lacking(node.module.split(".")[0]):
+                continue
             here = _NAMES.get(node.module, {})
-            lacking_module = _is_lacking(node.module.split(".")[0]) and node.module not in _NAMES
             for alias in node.names:
-                if alias.name == "*" and not lacking_module:
-                    if _is_lacking(node.module.split(".")[0]) and (name := _unbound(tree, here)):
+                if alias.name == "*" and node.module in _NAMES:
+                    if name := _unbound(tree, here):
                         return f"{node.module}.{name}"
-                    continue
-                known = alias.name in here or f"{node.module}.{alias.name}" in _NAMES
-                if _is_lacking(node.module.split(".")[0]) and not known:
+                elif alias.name not in here and f"{node.module}.{alias.name}" not in _NAMES:
                     return f"{node.module}.{alias.name}"
     return ""
 
