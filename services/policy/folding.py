@@ -6,10 +6,11 @@ import msgspec
 
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
-from services.policy.weakening import in_effect, texts
+from services.policy.weakening import in_effect
 from shared import payloads, subjects
 from shared.admission.predicates import CONFIG
 from shared.entities import KEY, PROJECT, TEAM, EntityKind, Key, Project, Team, callbacks
+from shared.entities.readers import texts_in
 from shared.grant import NO_RULES, Candidate, GuardrailRef, Rules, merge_tags
 from shared.guardrails import BY_PERMISSION, Enabled
 
@@ -30,15 +31,15 @@ def rules(
     access = catalog.access
     holders = _holders(key, team, project)
     setting = directory.settings.get(ALLOWED_IPS)
-    gateway = access.allowed_ips if setting is None else texts(setting.value)
+    gateway = access.allowed_ips if setting is None else texts_in(setting.value)
     ips = [(gateway, CONFIG if setting is None else subjects.control("setting", ALLOWED_IPS))] if gateway else []
-    ips += [(found, _subject(holder)) for holder in holders if (found := texts(in_effect(holder, "allowed_ips")))]
+    ips += [(found, _subject(holder)) for holder in holders if (found := texts_in(in_effect(holder, "allowed_ips")))]
     demanded = dict.fromkeys(access.enforced_params, access.of("enforced_params"))
     if key is not None and key.metadata.get("service_account_id") is not None:
         of_accounts = access.of("service_account_settings")
         demanded |= {each: of_accounts for each in access.service_account_params if each not in demanded}
     for holder in holders:
-        for each in texts(in_effect(holder, "enforced_params")):
+        for each in texts_in(in_effect(holder, "enforced_params")):
             demanded.setdefault(each, _subject(holder))
     known, by_permission = _optional(catalog)
     fixed_by = next((_subject(holder) for holder in holders if not _may_modify(holder)), "")
@@ -78,7 +79,7 @@ def guardrails(
     """Those of this caller's every request: the default ones, unless turned off for key or team,
     and what somebody counts on, by name or (a key) by permission."""
     holders = _holders(key, team, project)
-    named = {name for holder in holders for name in texts(in_effect(holder, "guardrails"))}
+    named = {name for holder in holders for name in texts_in(in_effect(holder, "guardrails"))}
     no_defaults = any(in_effect(holder, "disable_global_guardrails") is True for holder in holders)
     return [
         each.ref()
@@ -91,7 +92,7 @@ def unserved_guardrails(catalog: Catalog, holder: Holder) -> list[str]:
     """Those that it counts on, by name or (a key) by permission, and that nobody runs here. What
     the operator said may be left undone (`allow_unenforced`) isn't missed."""
     there = {each.name for each in catalog.guardrails} | catalog.allow_unenforced
-    found = [name for name in texts(in_effect(holder, "guardrails")) if name not in there]
+    found = [name for name in texts_in(in_effect(holder, "guardrails")) if name not in there]
     if isinstance(holder, Key) and holder.permissions:
         there.update(name for each in catalog.guardrails for name in each.spec.names)
         found += [
@@ -134,12 +135,12 @@ def tags_and_metadata(
     tags: list[str] = []
     logged: dict[str, Any] = {}
     if team is not None and team.metadata:
-        tags, logged = texts(team.metadata.get("tags")), _mapping(team.metadata.get("spend_logs_metadata"))
+        tags, logged = texts_in(team.metadata.get("tags")), _mapping(team.metadata.get("spend_logs_metadata"))
     if key is not None and key.metadata:
-        tags = merge_tags(texts(key.metadata.get("tags")), tags)
+        tags = merge_tags(texts_in(key.metadata.get("tags")), tags)
         logged = {**logged, **_mapping(key.metadata.get("spend_logs_metadata"))}
     if project is not None and project.metadata:
-        tags = merge_tags(tags, texts(project.metadata.get("tags")))
+        tags = merge_tags(tags, texts_in(project.metadata.get("tags")))
         logged = {**_mapping(project.metadata.get("spend_logs_metadata")), **logged}
     return tags, logged
 
@@ -171,8 +172,8 @@ def passthrough(key: Key | None, team: Team | None) -> dict[str, Any]:
     found = _holders(key, team)
     lists = (in_effect(holder, "allowed_passthrough_routes") for holder in found)
     allowed = next((each for each in lists if each is not None), None)
-    denied = [path for holder in found for path in texts(in_effect(holder, "denied_passthrough_routes"))]
-    return {"passthrough_routes": None if allowed is None else texts(allowed), "passthrough_denied": denied}
+    denied = [path for holder in found for path in texts_in(in_effect(holder, "denied_passthrough_routes"))]
+    return {"passthrough_routes": None if allowed is None else texts_in(allowed), "passthrough_denied": denied}
 
 
 def content(catalog: Catalog, key: Key | None, team: Team | None) -> str:
@@ -216,5 +217,5 @@ def tagged(directory: Directory, model: str, candidates: list[Candidate]) -> lis
 def cache(key: Key | None, team: Team | None) -> dict[str, Any]:
     """How key or team have their calls cached: the key's word, else the team's."""
     found = [holder.metadata.get("cache") for holder in (key, team) if holder is not None and holder.metadata]
-    controls = None if key is None else texts(in_effect(key, "allowed_cache_controls")) or None
+    controls = None if key is None else texts_in(in_effect(key, "allowed_cache_controls")) or None
     return {"cache": next((each for each in found if isinstance(each, dict)), {}), "cache_controls": controls}

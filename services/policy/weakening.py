@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from services.policy.model_access import GROUPS
+from shared.entities.readers import texts_in
 
 Strict = Callable[[Any, Any], bool]
 """(before, after) -> whether after is as strict."""
@@ -24,12 +25,12 @@ def in_effect(entity: Any, name: str) -> Any:
 
 def _narrower(before: Any, after: Any) -> bool:
     """A list that allows: none or empty allows all."""
-    return not before or (bool(after) and set(texts(after)) <= set(texts(before)))
+    return not before or (bool(after) and set(texts_in(after)) <= set(texts_in(before)))
 
 
 def _wider(before: Any, after: Any) -> bool:
     """A list that demands or denies."""
-    return set(texts(before)) <= set(texts(after))
+    return set(texts_in(before)) <= set(texts_in(after))
 
 
 def _lower(before: Any, after: Any) -> bool:
@@ -51,16 +52,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def texts(value: Any) -> list[str]:
-    """What isn't a list of strings was refused when it was written; should it be there all the
-    same, it counts for nothing.
-    """
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-
-
 def _models(entity: Any) -> list[str]:
     """With its groups, which are no models, even of the same name."""
-    return [*entity.models, *(f"{GROUPS}: {group}" for group in texts(entity.extra.get(GROUPS)))]
+    return [*entity.models, *(f"{GROUPS}: {group}" for group in texts_in(entity.extra.get(GROUPS)))]
 
 
 class Check(msgspec.Struct, frozen=True):

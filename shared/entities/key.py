@@ -58,8 +58,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     @property
     def tags(self) -> list[str]:
         """Of `metadata`, as far as they are such."""
-        found = self.metadata.get("tags")
-        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+        return readers.texts_in(self.metadata.get("tags"))
 
     @property
     def delegated(self) -> bool:

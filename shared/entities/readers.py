@@ -120,6 +120,11 @@ def texts(field: str, value: Any) -> list[str] | None:
     return value
 
 
+def texts_in(value: Any) -> list[str]:
+    """What isn't a list of strings counts for nothing: where it was read it was refused."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
 def tags(field: str, value: Any) -> list[str] | None:
     found = texts(field, value)
     if found is not None and (len(found) > TAGS_MAX or any(len(tag) > TAG_CHARACTERS_MAX for tag in found)):

@@ -58,8 +58,7 @@ def list_groups(call: Call) -> Plan:
 
 
 def groups_of(model: Model) -> list[str]:
-    found = model.model_info.get(FIELD)
-    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+    return fields.texts_in(model.model_info.get(FIELD))
 
 
 def _stored(call: Call) -> dict[str, Model]:

@@ -11,7 +11,7 @@ import msgspec
 
 from services.policy import folding
 from services.policy.plan import Call, Change, Plan, change
-from services.policy.weakening import in_effect, texts
+from services.policy.weakening import in_effect
 from shared import errors
 from shared.decoding import UNREADABLE
 from shared.entities import EntityKind
@@ -75,7 +75,7 @@ def check_guardrails(call: Call, before: Any, after: Any) -> None:
     old = folding.unserved_guardrails(call.catalog, before)
     for name in folding.unserved_guardrails(call.catalog, after):
         if name not in old:
-            by_name = name in texts(in_effect(after, "guardrails"))
+            by_name = name in fields.texts_in(in_effect(after, "guardrails"))
             fields.refuse(
                 "guardrails" if by_name else "permissions", f"asks for {name[:128]!r}, which no guardrail is called"
             )

@@ -13,6 +13,7 @@ from services.policy.plan import Call, Plan
 from shared import errors
 from shared.config.stored import MASK, is_secret
 from shared.entities import Model, Team, iso
+from shared.entities.readers import texts_in
 from shared.errors import RefusedError
 from shared.grant import Candidate
 from shared.money import PICOUSD_PER_USD
@@ -196,7 +197,7 @@ def group_row(name: str, candidates: list[Candidate], call: Call) -> dict[str, A
     """
     made = (call.catalog.deployments.get(each.deployment_id) for each in candidates)
     infos = [each.info for each in made if each is not None]
-    asked = {name: None for info in infos for name in _texts(info.get("supported_openai_params"))}
+    asked = {name: None for info in infos for name in texts_in(info.get("supported_openai_params"))}
     features = {
         feature: any(info.get(feature) is True for info in infos)
         for feature in dict.fromkeys((*FEATURES, *(n for info in infos for n in info if n.startswith("supports_"))))
@@ -214,10 +215,6 @@ def group_row(name: str, candidates: list[Candidate], call: Call) -> dict[str, A
         **features,
         "supported_openai_params": list(asked) or None,
     }
-
-
-def _texts(value: Any) -> list[str]:
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
 def _count(value: Any) -> int:

@@ -9,7 +9,7 @@ listed them.
 from typing import Any
 
 from services.policy.plan import Call, Plan, change
-from services.policy.weakening import in_effect, texts
+from services.policy.weakening import in_effect
 from shared import credential, errors, passthrough
 from shared.config import ConfigError
 from shared.entities import PASS_THROUGH, PassThrough
@@ -33,8 +33,8 @@ def of_team(call: Call) -> Plan:
     if team is None:
         text = f"Team not found, passed team_id={team_id[:256]}"
         raise RefusedError(errors.entity_not_found(text, "team_id"))
-    allowed = {*texts(in_effect(team, "allowed_passthrough_routes"))} - {
-        *texts(in_effect(team, "denied_passthrough_routes"))
+    allowed = {*fields.texts_in(in_effect(team, "allowed_passthrough_routes"))} - {
+        *fields.texts_in(in_effect(team, "denied_passthrough_routes"))
     }
     found = call.directory.tables["pass_through"].values()
     return Plan({"endpoints": [_row(each) for each in found if each.given.get("path") in allowed]})

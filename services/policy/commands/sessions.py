@@ -123,8 +123,8 @@ def _teams(call: Call, before: User | None, user: User) -> tuple[User, list[Pair
     """The teams of the configuration for a new user; and those that the provider's groups are named
     after, where they are to follow.
     """
-    sent, directory, catalog = call.body.get("groups"), call.directory, call.catalog
-    groups = [each for each in sent if isinstance(each, str)] if isinstance(sent, list) else []
+    directory, catalog = call.directory, call.catalog
+    groups = fields.texts_in(call.body.get("groups"))
     rules = None if catalog.jwt is None else catalog.jwt.rules
     follows = catalog.teams_follow_groups
     wanted = groups if follows else []

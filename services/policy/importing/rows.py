@@ -44,6 +44,7 @@ from shared.entities import (
     iso,
     mapping_id,
 )
+from shared.entities.readers import texts_in
 from shared.entities.user import ROLES
 from shared.errors import RefusedError
 from shared.ids import KeyDigest, digest_key
@@ -86,7 +87,7 @@ class Source:
         """Whether the row is of a table that only others refer to."""
         match table:
             case "LiteLLM_AccessGroupTable":
-                self.groups[str(row.get("access_group_id"))] = stored.texts_of(row.get("access_model_names"))
+                self.groups[str(row.get("access_group_id"))] = texts_in(row.get("access_model_names"))
             case "LiteLLM_BudgetTable":
                 self.budgets[str(row.get("budget_id"))] = row
                 return False  # it is an entity besides
@@ -105,11 +106,11 @@ def read(source: Source, table: str, row: Row, now_ms: int) -> Found:
     """Raises RefusedError naming the field for a row that can't be kept; KeyError for a table
     nobody reads.
     """
-    ids = stored.texts_of(row.get(GROUPS))
+    ids = texts_in(row.get(GROUPS))
     if not ids:
         return READERS[table](source, row, now_ms)
     known = [each for each in ids if each in source.groups]
-    models = [*stored.texts_of(row.get("models")), *(name for each in known for name in source.groups[each])]
+    models = [*texts_in(row.get("models")), *(name for each in known for name in source.groups[each])]
     gone = [each for each in ids if each not in source.groups]  # which keep the row from allowing everything
     stands = {"models": list(dict.fromkeys(models)) or [NO_MODELS], GROUPS: gone}
     found = READERS[table](source, {**row, **stands}, now_ms)

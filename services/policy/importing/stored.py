@@ -89,7 +89,3 @@ def object_of(value: Any) -> Row:
     if isinstance(value, str):
         value = msgspec.json.decode(value)
     return value if isinstance(value, dict) else {}
-
-
-def texts_of(value: Any) -> list[str]:
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
