@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 
 from shared.billing import Price, Usage
-from shared.decoding import UNREADABLE
 from shared.ids import DeploymentId, KeyDigest, RequestId
 
 
@@ -249,7 +248,7 @@ def unpack(message: bytes) -> list[TrafficFact]:
     """Raises msgspec.DecodeError (ValidationError included) when the bytes are no list of facts."""
     try:
         return _decoder.decode(message)
-    except UNREADABLE as error:
+    except (UnicodeDecodeError, RecursionError) as error:
         raise msgspec.DecodeError(f"unreadable: {type(error).__name__}") from None
 
 
@@ -294,5 +293,5 @@ def decode_control(message: bytes) -> ControlFact:
     """Raises msgspec.DecodeError (ValidationError included) when the bytes are no control fact."""
     try:
         return _control_decoder.decode(message)
-    except UNREADABLE as error:
+    except (UnicodeDecodeError, RecursionError) as error:
         raise msgspec.DecodeError(f"unreadable: {type(error).__name__}") from None

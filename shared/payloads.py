@@ -53,7 +53,7 @@ def unpack(message: bytes) -> list[Payload]:
     """Raises msgspec.DecodeError when the bytes are no list of payloads."""
     try:
         return _decoder.decode(message)
-    except UNREADABLE as error:
+    except (UnicodeDecodeError, RecursionError) as error:
         raise msgspec.DecodeError(f"unreadable: {type(error).__name__}") from None
 
 
