@@ -47,14 +47,11 @@ def api_base(params: EntryParams, provider: str, row: Provider, lookup: Lookup) 
     named = params.api_base or params.base_url
     base = named or next((found for found in map(lookup, row.base_variables) if found), "") or _filled(row, lookup)
     base = base.strip().rstrip("/")
-    if row.wire in SERVED_WIRES and base:
-        return _callable(base)
-    if row.wire in SERVED_WIRES and row.wire in _ADDRESSED:
+    served = row.wire in SERVED_WIRES
+    if not base and (row.wire in _ADDRESSED if served else row.openai_path is not None):
         raise LeaveOutError(f"litellm_params: provider {provider!r} needs an api_base")
-    if row.wire in SERVED_WIRES:
-        return ""
-    if not base and row.openai_path is not None:
-        raise LeaveOutError(f"litellm_params: provider {provider!r} needs an api_base")
+    if served:
+        return _callable(base) if base else ""
     found = openai_base(row, base)
     if found is None:
         why = row.why_not or "its format isn't spoken here"
