@@ -135,7 +135,7 @@ class Tap:
                     self._read(base64.b64decode(msgspec.json.decode(payload)["bytes"]))
                 elif b'"usage"' in payload:
                     self._read(payload)
-        except (UnreadableAnswerError, LookupError, TypeError, *UNREADABLE):
+        except (UnreadableAnswerError, LookupError, TypeError, *_UNREADABLE):
             self._decoder = None  # what follows can't be trusted
 
     # ── what it says ──

@@ -119,6 +119,13 @@ def test_every_wire_in_pieces_of_any_size(case: str, step: int) -> None:
         assert tap.model in ("gpt-4o-2024-08-06", "claude-sonnet-4-5-20250929", "gemini-2.0-flash")
 
 
+@pytest.mark.parametrize("bytes_", ["abc", "é", 7, None])
+def test_amazons_events_that_hold_no_base64_say_nothing_and_break_nothing(bytes_: Any) -> None:
+    good = {"bytes": base64.b64encode(json.dumps(CLAUDE_EVENTS[0]).encode()).decode()}
+    tap = read("anthropic", AWS, amazon(good, {"bytes": bytes_}), 10**6)
+    assert tap.usage is not None and tap.usage.input_tokens == 20
+
+
 def test_a_long_answer_is_read_at_its_end_and_not_kept() -> None:
     vectors = b'{"object":"list","data":[' + b",".join([b'{"embedding":[' + b"0.12345," * 1500 + b"1]}"] * 800)
     body = vectors + b'],"model":"text-embedding-3-small","usage":{"prompt_tokens":7,"total_tokens":7}}'
