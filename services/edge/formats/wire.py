@@ -15,10 +15,6 @@ import msgspec
 from services.edge.usage.openai import Said
 from shared.decoding import UNREADABLE
 
-UNREADABLE: Final = UNREADABLE
-"""What decoding JSON that somebody else wrote may raise: not text, or nested without end, is
-unreadable too.
-"""
 BOM: Final = b"\xef\xbb\xbf"
 LENIENT_BYTES_MAX: Final = 1024 * 1024
 """Of JSON that is decoded again by a slower, more patient reader."""

@@ -3,7 +3,7 @@ answer says before that comes back.
 
 They run one after the other, each on its own fields, and each sees what the one before left. What
 can't be read isn't passed on unread: a body that is no JSON is refused, as is a compressed one.
-Pictures, sound and other binary answers pass, unless `TOLLGATE_EDGEUNREADABLE_FILES` says
+Pictures, sound and other binary answers pass, unless `TOLLGATE_EDGE_UNREADABLE_FILES` says
 `refuse`.
 """
 

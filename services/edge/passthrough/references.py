@@ -11,7 +11,6 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.formats import joined
-from shared.decoding import UNREADABLE
 
 Addresses = Mapping[str, Any]
 """A name → what stands below it: `Addresses`, or the kind of an id. Below "": the kind where it is
@@ -88,7 +87,6 @@ _seen = msgspec.json.Decoder(_Seen).decode
 _string = msgspec.json.Decoder(str).decode
 _list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-UNREADABLE: Final = UNREADABLE
 
 
 def rewritten(

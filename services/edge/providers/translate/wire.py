@@ -12,7 +12,6 @@ from shared import errors
 from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 
-"""What decoding JSON that somebody else wrote may raise."""
 EVENT_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of one event of a provider's stream."""
 ERROR_CHARACTERS_MAX: Final = 4_000
