@@ -23,9 +23,9 @@ from services.edge.parts import Parts
 from services.edge.provider_ids import NO_HEAD
 from services.edge.providers.base import CredentialsError, Options, Target, Translator
 from services.edge.relay import Relay
-from services.edge.routing import plan
+from services.edge.routing import plan, steps
 from services.edge.routing.plan import Step
-from services.edge.routing.rooms import Place, roomiest
+from services.edge.routing.rooms import Place
 from services.edge.routing.way import Way
 from services.edge.screening import CutError
 from services.edge.sources import Source
@@ -34,7 +34,6 @@ from shared import logging, tracing
 from shared.billing import Usage
 from shared.errors import RefusedError
 from shared.grant import Candidate
-from shared.ids import DeploymentId
 
 log = structlog.get_logger()
 
@@ -102,7 +101,7 @@ class Attempts:
         parts.budget.call(self._asked.started)
         step = plan.FIRST
         if len(groups) > 1:
-            step = plan.first(groups, self._is_resting)
+            step = steps.first(parts, self._way)
             if step.group:
                 there = groups[step.group].candidates[step.position]
                 self._account = FallenAccount(parts, self._asked, there, RESTING)
@@ -135,7 +134,8 @@ class Attempts:
                 raise
             except Failure as failure:
                 self._drop()
-                following = self._after(step, failure)
+                left_s = self._left_ms(parts.clock.seconds()) / 1000
+                following = steps.after(parts, self._way, step, failure.failed(), left_s)
                 if following is None:
                     return await self._give_up(failure)
                 if failure.row.billed or following.group != step.group:
@@ -161,46 +161,18 @@ class Attempts:
         """To whoever has the most room, from this one on. Its place, or one in its line, is taken
         before anything is awaited.
         """
-        parts, candidates = self._parts, self._way.groups[step.group].candidates
-        targets = parts.targets
-        best = roomiest(
-            parts.rooms, candidates, step.position, lambda each: targets[each].parallel_max, self._is_resting
-        )
-        deployment = candidates[best].deployment_id
+        parts, way = self._parts, self._way
+        step = steps.to_room(parts, way, step)
+        deployment = way.groups[step.group].candidates[step.position].deployment_id
         limit = parts.targets[deployment].parallel_max
         self._place = None if limit is None else parts.rooms.take(deployment, limit)
-        return step if best == step.position else msgspec.structs.replace(step, position=best)
+        return step
 
     def _start_beside(self) -> None:
         """The guardrails that run beside the provider's call."""
         asked = self._asked
         candidates = asked.permit.candidates
         asked.screening.start_beside(asked.call, candidates[0].upstream_model if candidates else "")
-
-    def _after(self, step: Step, failure: Failure) -> Step | None:
-        parts = self._parts
-        now = parts.clock.seconds()
-        candidate = self._way.groups[step.group].candidates[step.position]
-        deployment = parts.targets[candidate.deployment_id].deployment
-        rest_s = parts.health.failed(
-            candidate.deployment_id,
-            failure.cause,
-            now,
-            cooldown_s=deployment.cooldown_s,
-            retry_after_s=failure.retry_after_s,
-        )
-        if rest_s is not None:
-            parts.tell_rest(candidate.deployment_id, rest_s)
-        return plan.after(
-            step,
-            failure.failed(),
-            self._way.groups,
-            self._way.rules,
-            resting=self._is_resting,
-            may_retry=lambda: parts.budget.take(now),
-            left_s=self._left_ms(now) / 1000,
-            random=parts.random,
-        )
 
     # ── one attempt ──
 
@@ -381,9 +353,6 @@ class Attempts:
     def _left_ms(self, now_s: float) -> int:
         """Of the call's deadline."""
         return self._way.deadline_ms - int((now_s - self._asked.started) * 1000)
-
-    def _is_resting(self, deployment: DeploymentId) -> bool:
-        return self._parts.health.is_resting(deployment, self._parts.clock.seconds())
 
 
 def _show(target: Target, path: str, headers: bytes, body: bytes) -> None:

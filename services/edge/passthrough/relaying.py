@@ -4,8 +4,6 @@ answer goes out.
 
 import asyncio
 
-import msgspec
-
 from services.edge import account, counting, failures, own_headers, size_checks
 from services.edge.fallen import RESTING
 from services.edge.formats.base import Call
@@ -28,10 +26,9 @@ from services.edge.passthrough.undone import Undone
 from services.edge.passthrough.ways import cause_of, found_as
 from services.edge.providers.base import CredentialsError, Target
 from services.edge.reading import Head
-from services.edge.routing import causes, plan
+from services.edge.routing import causes, steps
 from services.edge.routing.causes import CAUSES
 from services.edge.routing.plan import Failed, Step
-from services.edge.routing.rooms import roomiest
 from services.edge.routing.way import Way
 from services.edge.screening import Screening
 from services.edge.sizes import MB
@@ -40,7 +37,6 @@ from shared import errors, tracing
 from shared.errors import Refusal, RefusedError
 from shared.facts import Opened
 from shared.grant import Candidate, Permit
-from shared.ids import DeploymentId
 from shared.outbound import OutboundError, Streamed
 from shared.routes import Route
 
@@ -88,7 +84,7 @@ class Relaying:
 
     async def run(self) -> Answer:
         """As the plan has it, all in one deadline. Raises RefusedError."""
-        groups, step = self._way.groups, plan.first(self._way.groups, self._is_resting)
+        groups, step = self._way.groups, steps.first(self._parts, self._way)
         self._parts.budget.call(self._parts.clock.seconds())
         if step.group:
             self._fell = groups[step.group].model, RESTING
@@ -105,43 +101,15 @@ class Relaying:
             step = answer
 
     def _to_room(self, step: Step) -> Step:
-        parts, candidates, targets = self._parts, self._way.groups[step.group].candidates, self._parts.targets
-        if targets[candidates[step.position].deployment_id].parallel_max is None:
+        parts, candidate = self._parts, self._way.groups[step.group].candidates[step.position]
+        if parts.targets[candidate.deployment_id].parallel_max is None:
             return step
+        return steps.to_room(parts, self._way, step)
 
-        def limit_of(deployment: DeploymentId) -> int | None:
-            return targets[deployment].parallel_max
-
-        best = roomiest(parts.rooms, candidates, step.position, limit_of, self._is_resting)
-        return msgspec.structs.replace(step, position=best)
-
-    def _after(self, candidate: Candidate, failed: Failed, *, is_its_fault: bool = True) -> Step | None:
-        """What follows the present attempt; None: its failure is the call's.
-
-        Args:
-            is_its_fault: False: it says nothing of the deployment's health.
-        """
-        parts, self._cause = self._parts, failed.cause
-        now = parts.clock.seconds()
-        if is_its_fault:
-            id, wait_s = candidate.deployment_id, failed.retry_after_s
-            cooldown_s = parts.targets[id].deployment.cooldown_s
-            rest_s = parts.health.failed(id, failed.cause, now, cooldown_s=cooldown_s, retry_after_s=wait_s)
-            if rest_s is not None:
-                parts.tell_rest(id, rest_s)
-        return plan.after(
-            self._step,
-            failed,
-            self._way.groups,
-            self._way.rules,
-            resting=self._is_resting,
-            may_retry=lambda: parts.budget.take(now),
-            left_s=self._left_s(),
-            random=parts.random,
-        )
-
-    def _is_resting(self, deployment: DeploymentId) -> bool:
-        return self._parts.health.is_resting(deployment, self._parts.clock.seconds())
+    def _after(self, failed: Failed, *, is_its_fault: bool = True) -> Step | None:
+        """What follows the present attempt."""
+        self._cause = failed.cause
+        return steps.after(self._parts, self._way, self._step, failed, self._left_s(), is_its_fault=is_its_fault)
 
     async def _one(self, candidate: Candidate) -> Answer | Step:
         """Raises RefusedError."""
@@ -153,9 +121,7 @@ class Relaying:
             if target.parallel_max is not None:
                 place = parts.rooms.take(candidate.deployment_id, target.parallel_max)
                 if place is None or not await parts.rooms.wait(place, self._left_s()):
-                    return self._or_no(
-                        self._after(candidate, Failed("full")), errors.deployment_full(candidate.provider)
-                    )
+                    return self._or_no(self._after(Failed("full")), errors.deployment_full(candidate.provider))
             return await self._asked_of(candidate, target)
         finally:
             state.running -= 1
@@ -212,7 +178,7 @@ class Relaying:
                     record.goes_on = self._kept.new_in(leaving) if self._runs_on else None
                     answered = WithOwnIds(answered, leaving, START_BYTES_MAX, self._request.hold)
                 try:
-                    return await self._pass(answered, record, about, candidate)
+                    return await self._pass(answered, record, about)
                 finally:
                     answered.drop()
         except (OutboundError, CredentialsError) as error:
@@ -221,7 +187,7 @@ class Relaying:
             refusal = (errors.provider_timeout if timeout else errors.provider_unreachable)(candidate.provider)
             billed = timeout or cause == "reset"
             record.settle("timeout" if timeout else "provider_error", refusal.status, refusal.code, billed=billed)
-            following = self._after(candidate, Failed(cause))
+            following = self._after(Failed(cause))
             return self._or_no(None if self._request.answered else following, refusal, record)
         finally:
             record.settle("client_gone", 499, "client_gone")
@@ -255,7 +221,7 @@ class Relaying:
             [(name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers]
         )
         says_which = status in SAYS_WHICH
-        if not says_which and (following := self._after(candidate, Failed(cause, "", wait_s), is_its_fault=is_of_call)):
+        if not says_which and (following := self._after(Failed(cause, "", wait_s), is_its_fault=is_of_call)):
             return following  # nobody waits for the words of one that is down
         body = await Undone(answer).beginning(failures.ERROR_BYTES_MAX)
         if says_which:
@@ -267,7 +233,7 @@ class Relaying:
             kind = causes.kind_of(status, body.decode("utf-8", "replace"))
             failed = Failed(ELSEWHERE if is_held else cause, kind, wait_s)
             is_its_fault = is_of_call and not is_held and not is_missing
-            if following := self._after(candidate, failed, is_its_fault=is_its_fault):
+            if following := self._after(failed, is_its_fault=is_its_fault):
                 return following
         if status in NOT_THERE and self._route.name == COUNT:
             return await counting.answer(parts, self._call, candidate.upstream_model)
@@ -276,18 +242,16 @@ class Relaying:
             body = self._kept.renamed(body)
         return await self._said(record, about, answer.headers, status if status >= 400 else 502, body)
 
-    async def _none(
-        self, judge: Judge, answer: Undone, record: Relayed, about: str, problem: str, candidate: Candidate
-    ) -> Answer | Step:
+    async def _none(self, judge: Judge, answer: Undone, record: Relayed, about: str, problem: str) -> Answer | Step:
         """A success that holds none."""
         refusal = errors.provider_bad_answer(record.provider)
         if judge.error is None:
             record.settle("provider_error", refusal.status, refusal.code, billed=False)
             failed = Failed(problem if problem in CAUSES else "unreadable")
-            return self._or_no(self._after(candidate, failed), refusal, record)
+            return self._or_no(self._after(failed), refusal, record)
         failure = failures.of_error_answer(judge.error, record.provider)
         record.settle("provider_error", failure.answer_status, failure.code, billed=False)
-        following = self._after(candidate, failure.failed())
+        following = self._after(failure.failed())
         return following or await self._said(record, about, answer.headers, failure.answer_status, failure.body)
 
     def _or_no(self, following: Step | None, refusal: Refusal, record: Relayed | None = None) -> Step:
@@ -316,7 +280,7 @@ class Relaying:
             f"{self._screening.header()}{passed.to_client(headers)}{failures.told_lines(headers)}"
         )
 
-    async def _pass(self, answer: Undone, record: Relayed, about: str, candidate: Candidate) -> Answer | Step:
+    async def _pass(self, answer: Undone, record: Relayed, about: str) -> Answer | Step:
         """Raises RefusedError.
 
         Args:
@@ -329,7 +293,7 @@ class Relaying:
         record.tap(answer)
         held, problem = await self._start(answer, record, judge)
         if problem is not None:
-            return await self._none(judge, answer, record, about, problem, candidate)
+            return await self._none(judge, answer, record, about, problem)
         refusal = await self._screening.beside()
         is_asked = asks_hooks(self._parts, kind, content_type) and not judge.is_stream
         if refusal is None and (is_asked or self._screening.has("post_call")):
