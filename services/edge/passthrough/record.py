@@ -21,7 +21,7 @@ from services.edge.screening import Screening
 from services.edge.series import SERIES
 from services.edge.usage.tap import Tap
 from shared import errors, prices
-from shared.billing import Price, Usage
+from shared.billing import Cost, Price, Usage
 from shared.errors import RefusedError
 from shared.facts import Caller, Opened, Settled, encode_fact
 from shared.grant import Grant, merge_tags
@@ -124,7 +124,8 @@ class Record:
             said = self._unsaid
         if said is not None:
             usage = said if outcome == "success" else msgspec.structs.replace(said, source="lower_bound")
-            amount, flags = self._priced(usage)
+            found = self._priced(usage)
+            amount, flags = found.picousd, found.flags
         elif self._is_free and amount is None:
             amount = 0
         fact = Settled(
@@ -144,7 +145,7 @@ class Record:
         elapsed = self._parts.clock.seconds() - self._started
         SERIES.settled(fact, elapsed, elapsed, metrics.of_route(self._route))
 
-    def _priced(self, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
+    def _priced(self, usage: Usage) -> Cost:
         """What it costs that the target says was used, and why that is a guess."""
         raise NotImplementedError
 
@@ -225,7 +226,7 @@ class PassedThrough(Record):
             self._cost_picousd = _amount(said.get("x-litellm-response-cost", ""))
             self._cost_flags = (SAID_BY_TARGET,) if self._cost_picousd is not None else ()
 
-    def _priced(self, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
+    def _priced(self, usage: Usage) -> Cost:
         """The operator's own price goes before the table's, that before the target's word."""
         opened, provider = self._opened, self._spoken.provider
         if opened.price is None and provider:
@@ -233,9 +234,8 @@ class PassedThrough(Record):
                 price = prices.lookup(provider, model) if model else None
                 if price is not None:
                     self._opened = msgspec.structs.replace(opened, price=price, provider=provider, upstream_model=model)
-                    found = account.cost_of(price, usage)
-                    return found.picousd, found.flags
-        return self._cost_picousd, tuple(dict.fromkeys((*usage.flags, *self._cost_flags)))
+                    return account.cost_of(price, usage)
+        return Cost(self._cost_picousd, tuple(dict.fromkeys((*usage.flags, *self._cost_flags))))
 
 
 def _amount(usd: str) -> int | None:
@@ -284,10 +284,12 @@ class Relayed(Record):
 
     def settle(self, outcome: str, status: int, error_code: str | None = None, *, billed: bool = True) -> None:
         """What goes on in the background is open until it is over (background.py)."""
-        if self._fell is not None and not self._is_settled:
+        if self._is_settled:
+            return
+        if self._fell is not None:
             (to, cause), opened, is_good = self._fell, self._opened, outcome == "success"
             SERIES.fallen.note(opened.caller, opened.model, to, opened.deployment_id, cause, is_good=is_good)
-        id = self.goes_on() if self.goes_on is not None and billed and not self._is_settled else ""
+        id = self.goes_on() if self.goes_on is not None and billed else ""
         if not id or (self._tap is not None and self._tap.finish() is not None):
             super().settle(outcome, status, error_code, billed=billed)
             return
@@ -319,8 +321,5 @@ class Relayed(Record):
         if self._shown is not None:
             self._shown.feed(data)
 
-    def _priced(self, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
-        if self._is_free:
-            return 0, usage.flags
-        found = account.cost_of(self._opened.price, usage)
-        return found.picousd, found.flags
+    def _priced(self, usage: Usage) -> Cost:
+        return Cost(0, usage.flags) if self._is_free else account.cost_of(self._opened.price, usage)
