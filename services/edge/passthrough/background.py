@@ -163,12 +163,7 @@ async def _asked(parts: Parts, target: Target, model: str, response_id: str) -> 
     """Raises OutboundError, CredentialsError."""
     kind, about = KINDS["/responses/{response_id}"], KeptResponse(OwnId(b"", 0, model, response_id), "")
     sent = await relayed_request.made(kind, target, model, Call(b"", {}, model), None, None, None, about)
-    verify = target.origin.verify if target.origin is not None else None
-    stream = parts.passthrough_outbound.stream(
-        sent.method, sent.url, headers=sent.headers, body=sent.body, deadline_ms=ASKED_WITHIN_MS,
-        idle_ms=ASKED_WITHIN_MS, tls=None if verify is None else parts.upstream.tls(verify),
-    )  # fmt: skip
-    async with stream as answer:
+    async with relayed_request.stream(parts, target, sent, ASKED_WITHIN_MS, ASKED_WITHIN_MS) as answer:
         undone = Undone(answer)
         try:
             return answer.status, await undone.beginning(parts.settings.edge_answer_bytes_max)

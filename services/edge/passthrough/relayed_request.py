@@ -1,5 +1,7 @@
 """What a relayed call sends to a deployment: where, with which headers, which bytes."""
 
+from contextlib import AbstractAsyncContextManager
+
 import msgspec
 
 from services.edge.content import names
@@ -8,12 +10,14 @@ from services.edge.formats import joined
 from services.edge.formats.base import Call
 from services.edge.formats.openai import CHAT
 from services.edge.http import Request
+from services.edge.parts import Parts
 from services.edge.passthrough.by_chat import ByChat
 from services.edge.passthrough.form import Form
 from services.edge.passthrough.kept import KeptResponse
 from services.edge.passthrough.kinds import Kind
 from services.edge.providers.base import Target
 from services.edge.upstream import read_headers
+from shared.outbound import Streamed
 
 MODEL_PLACE = "/chat/completions"
 """Where a provider's address of this ends, that of the other routes ends, too."""
@@ -66,6 +70,22 @@ async def made(
     if form is not None and request is not None:
         sent["content-type"] = request.header("content-type") or ""
     return Sent(method, f"{origin.scheme}://{origin.authority}{path}", list(sent.items()), body)
+
+
+def stream(
+    parts: Parts, target: Target, sent: Sent, deadline_ms: int, idle_ms: int
+) -> AbstractAsyncContextManager[Streamed]:
+    """The deployment's answer. Entering it raises OutboundError."""
+    verify = target.origin.verify if target.origin is not None else None
+    return parts.passthrough_outbound.stream(
+        sent.method,
+        sent.url,
+        headers=sent.headers,
+        body=sent.body,
+        deadline_ms=deadline_ms,
+        idle_ms=idle_ms,
+        tls=None if verify is None else parts.upstream.tls(verify),
+    )
 
 
 def _json(call: Call, model: str) -> bytes:

@@ -145,7 +145,7 @@ class Relaying:
         )
         await record.open()
         try:
-            made = await relayed_request.made(
+            sent = await relayed_request.made(
                 self._kind,
                 target,
                 candidate.upstream_model,
@@ -155,18 +155,12 @@ class Relaying:
                 chat,
                 self._about,
             )
-            sent = made.headers
             if parts.forwards_trace:
-                sent += tracing.headers(self._head.traceparent, self._head.tracestate, record.id)
+                sent.headers.extend(tracing.headers(self._head.traceparent, self._head.tracestate, record.id))
             if parts.forwards_headers:
-                sent += passed.as_meant(own_headers.forwarded(self._request.headers(), sent))
-            verify = target.origin.verify if target.origin is not None else None
+                sent.headers.extend(passed.as_meant(own_headers.forwarded(self._request.headers(), sent.headers)))
             before = parts.clock.seconds()
-            stream = parts.passthrough_outbound.stream(
-                made.method, made.url, headers=sent, body=made.body, deadline_ms=self._left_ms(target), idle_ms=IDLE_MS,
-                tls=None if verify is None else parts.upstream.tls(verify),
-            )  # fmt: skip
-            async with stream as answer:
+            async with relayed_request.stream(parts, target, sent, self._left_ms(target), IDLE_MS) as answer:
                 record.head(answer.headers)
                 about = account.about_of(target, candidate, self._call.model)
                 if answer.status >= 300:
