@@ -15,7 +15,6 @@ import structlog
 from services.edge.own_thread import NoAnswerError, OwnThread
 from shared import errors
 from shared.config import hooks
-from shared.decoding import UNREADABLE
 from shared.errors import Refusal
 from shared.said import deep
 from shared.stand_ins import UserAPIKeyAuth
@@ -51,8 +50,8 @@ class OwnAnswers:
             data: the request, as the hooks before the call left it.
         """
         try:
-            said = json.loads(body)
-        except UNREADABLE:
+            before = said = json.loads(body)
+        except (ValueError, RecursionError):
             return body  # not JSON: nothing that a hook could look at
         if not isinstance(said, dict):
             return body
@@ -65,7 +64,7 @@ class OwnAnswers:
             except Exception as error:
                 return self._refusal(name, error)
         try:
-            return body if said == json.loads(body) else msgspec.json.encode(said)
+            return body if said == before else msgspec.json.encode(said)
         except (TypeError, ValueError, RecursionError) as error:
             log.warning("hook_returned_no_json", why=type(error).__name__)
             return errors.own_hook_unavailable()

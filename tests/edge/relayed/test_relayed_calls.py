@@ -3,11 +3,14 @@ own clients send them, byte for byte.
 """
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from services.edge.own_hooks import OwnHooks
+from services.edge.own_thread import OwnThread
 from services.edge.passthrough.files import MultipartError
 from services.edge.passthrough.form import Form
 from shared import errors, subjects
@@ -15,7 +18,8 @@ from shared.billing import cost
 from shared.facts import Caller, GuardrailOutcome, Refused
 from shared.grant import Denial, GuardrailRef
 from shared.requests import Redaction, ScreenRequest, Verdict
-from tests.edge.fakes import always, until
+from shared.stand_ins import HTTPException
+from tests.edge.fakes import always, response, until
 from tests.edge.relayed.relayed_kit import GOOD, PRICE, Wires, World, asking, said, streamed
 from tests.edge.wires_kit import RESPONSE, sse
 
@@ -268,6 +272,21 @@ async def test_images_asked_for_as_a_stream_are_relayed_as_one(wires: Wires) -> 
     (fact,) = await wires.settled()
     assert (fact.outcome, fact.usage.input_tokens, fact.opened.call_type) == ("success", 20, "aimage_generation")
     assert json.loads(wires.providers[0].bodies[0])["stream"] is True
+
+
+@pytest.mark.parametrize("text", [b"1\n00:00 --> 00:01\nhello", b'"hello"', b"\xff\xfe"])
+async def test_a_hook_of_answers_is_not_asked_about_one_that_is_no_object(wires: Wires, text: bytes) -> None:
+    async def no(**given: Any) -> None:
+        raise HTTPException(400, "Not this answer")
+
+    thread = OwnThread("answers_of_no_object")
+    try:
+        wires.edge.parts.own_hooks = OwnHooks([("h", SimpleNamespace(async_post_call_success_hook=no))], thread)
+        await wires.deployed("/v1/audio/transcriptions", always(response(text, kind="text/plain")))
+        answer = await wires.post("/v1/audio/transcriptions", files={"file": ("a.mp3", b"sound")}, data={"model": "m"})
+        assert (answer.status_code, answer.content) == (200, text)
+    finally:
+        thread.close()
 
 
 async def test_what_an_edge_notes_of_a_call_is_not_its_callers_to_say(wires: Wires) -> None:
