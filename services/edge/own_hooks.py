@@ -64,16 +64,17 @@ class OwnHooks:
 
     async def answered(
         self, body: bytes, call: Call, route: Route, caller: Caller, request: Request
-    ) -> bytes | Refusal:
+    ) -> tuple[bytes, Refusal | None]:
         """An answer in one piece, as it goes on; or why it doesn't."""
         if self._answers is None:
-            return body
+            return body, None
         try:
             data, shown = (_read(joined.join(call.fields)) for _ in range(2))
         except UNREADABLE:  # a form
             data, shown = {"model": call.model}, {}
         data = {"model": call.model, **data, _METADATA: data.get(_METADATA) or {}, _REQUEST: _seen(request, shown)}
-        return await self._answers.change(body, data, _who(caller, route, call))
+        found = await self._answers.change(body, data, _who(caller, route, call))
+        return (body, found) if isinstance(found, Refusal) else (found, None)
 
     async def change(self, call: Call, route: Route, caller: Caller, request: Request) -> bytes | Refusal | None:
         """The body that goes on; None: the call's own; or why it doesn't."""

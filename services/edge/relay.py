@@ -31,7 +31,7 @@ from services.edge.usage.reconcile import filled, is_half
 from shared import errors
 from shared.billing import Usage
 from shared.decoding import UNREADABLE
-from shared.errors import Refusal, RefusedError
+from shared.errors import RefusedError
 
 SNIFF_BYTES_MAX: Final = 65_536
 HELD_FROM_BYTES: Final = 4096
@@ -180,8 +180,7 @@ class Relay:
         refusal = None
         if parts.own_hooks is not None and parts.own_hooks.change_answers:
             caller = asked.permit.grant.caller
-            hooked = await parts.own_hooks.answered(body, asked.call, asked.route, caller, asked.request)
-            body, refusal = (body, hooked) if isinstance(hooked, Refusal) else (hooked, None)
+            body, refusal = await parts.own_hooks.answered(body, asked.call, asked.route, caller, asked.request)
         if asked.permit.guardrails and refusal is None:
             refusal = await asked.screening.beside()
             if refusal is None and asked.screening.has("post_call"):

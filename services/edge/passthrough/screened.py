@@ -56,8 +56,7 @@ async def hooked_answer(
     """An answer as the operator's own Python lets it go on, or why it doesn't."""
     if parts.own_hooks is None:
         return body, None
-    found = await parts.own_hooks.answered(body, call, route, permit.grant.caller, request)
-    return (body, found) if isinstance(found, Refusal) else (found, None)
+    return await parts.own_hooks.answered(body, call, route, permit.grant.caller, request)
 
 
 async def screened_answer(screening: Screening, body: bytes, content_type: str) -> tuple[bytes, Refusal | None]:
