@@ -20,6 +20,8 @@ from pathlib import Path
 
 import structlog
 
+from shared.on_disk import synced
+
 log = structlog.get_logger()
 
 _HEAD = struct.Struct(">II")
@@ -50,9 +52,7 @@ class Journal:
         except OSError:
             os.close(self._file)
             raise JournalTakenError(f"{path} is in use by another edge") from None
-        directory = os.open(path.parent, os.O_RDONLY)
-        os.fsync(directory)
-        os.close(directory)
+        synced(path.parent)
         self._bytes_max = bytes_max
         self._drained = 0
         """Offset of the first record not yet acknowledged."""

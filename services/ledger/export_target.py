@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from shared.on_disk import synced
+
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 
 
@@ -89,11 +91,7 @@ class Folder:
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(final)
-            directory = os.open(final.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            synced(final.parent)
         except OSError as error:
             raise TargetError(f"{path}: {error.strerror}") from None
 

@@ -24,6 +24,7 @@ from services.suite.probe import status_of
 from services.suite.process import Program
 from services.suite.settings import LOOPBACK
 from shared import broker
+from shared.on_disk import synced
 from shared.settings import SettingsError
 
 OPERATOR, CONTROL_OPERATOR = broker.OPERATORS
@@ -89,10 +90,8 @@ def move_streams(directory: Path) -> None:
         if (old / stream).exists() and not new.exists():
             new.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             (old / stream).rename(new)
-            for touched in (old, new.parent):
-                descriptor = os.open(touched, os.O_RDONLY)
-                os.fsync(descriptor)
-                os.close(descriptor)
+            synced(old)
+            synced(new.parent)
 
 
 def add_passwords(embedded: Embedded) -> None:

@@ -3,7 +3,6 @@ written before the caller has the last of the answer, so that a restarted edge g
 """
 
 import asyncio
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -11,8 +10,10 @@ from typing import Final
 import msgspec
 import structlog
 
+from shared import private_file
 from shared.facts import Opened
 from shared.ids import RequestId
+from shared.on_disk import synced
 
 log = structlog.get_logger()
 
@@ -128,14 +129,5 @@ class Running:
 
 def _write(path: Path, data: bytes) -> None:
     """All of it or nothing, also after a crash."""
-    beside = path.with_name(f".{path.name}")
-    with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    private_file.replace(path, data)
+    synced(path.parent)

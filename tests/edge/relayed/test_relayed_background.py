@@ -290,4 +290,6 @@ async def test_a_file_that_cant_be_taken_away_keeps_no_other_from_being_booked(
 
 
 def failing(path: Path, missing_ok: bool = False) -> None:
-    raise PermissionError(path)
+    """But for half of a file, of which there is none."""
+    if not path.name.startswith("."):
+        raise PermissionError(path)
