@@ -2,19 +2,20 @@
 a test says.
 """
 
-import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import pytest_asyncio
 
 from services.edge.config import EdgeSettings
-from services.edge.providers import table
-from shared import config, subjects
+from shared import subjects
 from shared.outbound import Guard, Outbound, OutboundSettings
 from tests.edge.harness import Edge
 from tests.edge.relayed.relayed_kit import Maker, Wires, World
 from tests.support.serving import handled_by, serving
 
+W = TypeVar("W", bound=Wires)
 WAIT_MS = EdgeSettings().edge_settle_wait_ms
 """As where edges run: clients build their types in the edge's own loop here, which takes them
 seconds on a busy machine, and an edge that waited three for its book cut their streams.
@@ -37,15 +38,15 @@ async def world() -> AsyncIterator[World]:
         )
     ]  # fmt: skip
     async with server, Edge({}, wait_ms=WAIT_MS) as made.edge:
-        made.edge.parts.targets = table.build(config.parse(json.dumps({"model_list": entries}), {}).deployments, "test")
+        made.serve(entries)
         made.edge.parts.random = lambda: 0.5
         made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
         yield made
 
 
-@pytest_asyncio.fixture
-async def wires() -> AsyncIterator[Wires]:
-    made = Wires()
+@asynccontextmanager
+async def running(made: W) -> AsyncIterator[W]:
+    """With its edge, before whatever providers it will have."""
     outbound = Outbound(OutboundSettings(), Guard(any_address=True))
     async with Edge({}, wait_ms=WAIT_MS) as made.edge:
         made.edge.parts.passthrough_outbound = outbound
@@ -54,3 +55,9 @@ async def wires() -> AsyncIterator[Wires]:
     await outbound.close()
     for provider in made.providers:
         await provider.__aexit__(None)
+
+
+@pytest_asyncio.fixture
+async def wires() -> AsyncIterator[Wires]:
+    async with running(Wires()) as made:
+        yield made

@@ -119,6 +119,10 @@ class World:
             )
         )
 
+    def serve(self, entries: list[dict[str, Any]]) -> None:
+        """Deployments, as a configuration has them."""
+        self.edge.parts.targets = table.build(config.parse(json.dumps({"model_list": entries}), {}).deployments, "test")
+
     @property
     def deployments(self) -> list[Any]:
         return [target.deployment for target in self.edge.parts.targets.values()]
@@ -169,11 +173,8 @@ class Wires(World):
         for i, script in enumerate(scripts):
             provider = await Provider(script).__aenter__()
             self.providers.append(provider)
-            model = "anthropic/claude-sonnet-4-5" if path == "/v1/messages" else "openai/gpt-4o"
-            base = provider.url.removesuffix("/v1") if path == "/v1/messages" else provider.url
-            params_ = {"model": model, "api_key": "k", "api_base": base, **params}
-            entries.append({"model_name": "m", "litellm_params": params_, "model_info": {"id": f"m-{i}"}})
-        self.edge.parts.targets = table.build(config.parse(json.dumps({"model_list": entries}), {}).deployments, "test")
+            entries.append(entry("m", f"m-{i}", provider, wire_of(path), **params))
+        self.serve(entries)
 
     def decide(self, asked: DecideRequest) -> DecideReply:
         candidates = [
@@ -181,6 +182,19 @@ class Wires(World):
             for i, each in enumerate(self.deployments)
         ]
         return DecideReply(Grant(Caller(key_alias="k"), asked.route, asked.model, 1, ["control.key.x"], candidates))
+
+
+def wire_of(path: str) -> str:
+    return "anthropic" if path == "/v1/messages" else "openai"
+
+
+def entry(name: str, id: str, provider: Provider, wire: str, **params: Any) -> dict[str, Any]:
+    """A deployment that speaks a wire."""
+    is_claude = wire == "anthropic"
+    base = provider.url.removesuffix("/v1") if is_claude else provider.url
+    model = "anthropic/claude-sonnet-4-5" if is_claude else "openai/gpt-4o"
+    said = {"model": model, "api_key": "k", "api_base": base, **params}
+    return {"model_name": name, "litellm_params": said, "model_info": {"id": id}}
 
 
 def streamed(*events: bytes) -> bytes:

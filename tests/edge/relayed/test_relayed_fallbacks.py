@@ -13,18 +13,14 @@ import pytest_asyncio
 
 from services.edge.account import FALLBACK_TO
 from services.edge.passthrough import record
-from services.edge.providers import table
 from services.edge.series import Series
-from shared import config, subjects
 from shared.errors import model_not_allowed
 from shared.facts import Caller
 from shared.grant import Candidate, Denial, Fallback, Grant
-from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import DecideReply, DecideRequest
 from tests.edge.fakes import STREAM_HEAD, Answer, Peer, Provider, chunk, response
-from tests.edge.harness import Edge
-from tests.edge.relayed.conftest import WAIT_MS
-from tests.edge.relayed.relayed_kit import ASKED, CREATED, GOOD, PRICE, Wires, asking, said
+from tests.edge.relayed.conftest import running
+from tests.edge.relayed.relayed_kit import ASKED, CREATED, GOOD, PRICE, Wires, asking, entry, said, wire_of
 from tests.edge.wires_kit import WHOLE
 
 DOWN = response(b'{"error": {"message": "down"}}', "503 Service Unavailable")
@@ -59,14 +55,8 @@ class Ways(Wires):
 
         provider = await Provider(script).__aenter__()
         self.providers.append(provider)
-        base = provider.url.removesuffix("/v1") if wire == "anthropic" else provider.url
-        upstream = "anthropic/claude-sonnet-4-5" if wire == "anthropic" else "openai/gpt-4o"
-        params = {"model": upstream, "api_key": "k", "api_base": base, **params}
-        id = f"{name}-{len(self.entries)}"
-        self.entries.append({"model_name": name, "litellm_params": params, "model_info": {"id": id}})
-        self.edge.parts.targets = table.build(
-            config.parse(json.dumps({"model_list": self.entries}), {}).deployments, "test"
-        )
+        self.entries.append(entry(name, f"{name}-{len(self.entries)}", provider, wire, **params))
+        self.serve(self.entries)
         return provider
 
     def of(self, name: str) -> list[Candidate]:
@@ -101,20 +91,9 @@ class Ways(Wires):
 
 @pytest_asyncio.fixture
 async def ways() -> AsyncIterator[Ways]:
-    made = Ways()
-    outbound = Outbound(OutboundSettings(), Guard(any_address=True))
-    async with Edge({}, wait_ms=WAIT_MS) as made.edge:
-        made.edge.parts.passthrough_outbound = outbound
+    async with running(Ways()) as made:
         made.edge.parts.random = lambda: 0.0
-        made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
         yield made
-    await outbound.close()
-    for provider in made.providers:
-        await provider.__aexit__(None)
-
-
-def wire(path: str) -> str:
-    return "anthropic" if path == "/v1/messages" else "openai"
 
 
 @pytest.mark.parametrize("first", [DOWN, BUSY], ids=["down", "busy"])
@@ -124,8 +103,8 @@ async def test_a_model_that_fails_is_followed_by_its_fallback_and_each_has_its_r
 ) -> None:
     counted = Series()
     monkeypatch.setattr(record, "SERIES", counted)
-    await ways.model("m", first, wire=wire(path))
-    other = await ways.model("other", GOOD[path], wire=wire(path))
+    await ways.model("m", first, wire=wire_of(path))
+    other = await ways.model("other", GOOD[path], wire=wire_of(path))
     ways.fallbacks = [("other", "")]
     answer = await ways.call(path)
     assert answer.status == 200 and len(other.bodies) == 1
