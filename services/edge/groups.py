@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
 import structlog
 
 from services.edge.asked import Asked
 from services.edge.formats.base import Call
 from services.edge.parts import Parts
 from services.edge.providers.base import Target
+from services.edge.reading import Head
 from services.edge.routing import request as asked_for
 from services.edge.routing import strategies, tags
 from services.edge.routing.plan import Group
@@ -38,15 +40,24 @@ def way_of(parts: Parts, asked: Asked) -> Way:
     way = prepared.way if is_usual else None
     if way is not None and way.settings is settings and targets.get(way.target_id) is way.target:
         return way
-    groups, model = groups_of(parts, asked), asked.call.model
-    target_id = groups[0].candidates[0].deployment_id
-    target = targets[target_id]
-    usual = settings.rules_by_model.get(model, settings.rules)
-    rules = asked_for.rules(usual, asked.call, asked.head, target.deployment.retries)
-    way = Way(groups, rules, asked_for.deadline_ms(parts, asked.call, asked.head, groups), settings, target_id, target)
+    way = way_through(parts, asked.call, asked.head, groups_of(parts, asked))
     if is_usual and _is_alone(parts, asked):
         prepared.way = way
     return way
+
+
+def way_through(parts: Parts, call: Call, head: Head, groups: list[Group], *, is_json: bool = True) -> Way:
+    """Raises RefusedError for what makes no sense of routing.
+
+    Args:
+        is_json: False: no field of the body is for us.
+    """
+    settings, target_id = parts.routing, groups[0].candidates[0].deployment_id
+    target = parts.targets[target_id]
+    usual = settings.rules_by_model.get(call.model, settings.rules)
+    said = call if is_json else msgspec.structs.replace(call, fields={})
+    rules = asked_for.rules(usual, said, head, target.deployment.retries)
+    return Way(groups, rules, asked_for.deadline_ms(parts, call, head, groups), settings, target_id, target)
 
 
 def _is_alone(parts: Parts, asked: Asked) -> bool:

@@ -1,6 +1,4 @@
-"""Whom a relayed call may go to, and by which rules."""
-
-import msgspec
+"""Whom a relayed call may go to, and what it is when one of them fails."""
 
 from services.edge import groups as chooses
 from services.edge.formats.base import Call
@@ -8,10 +6,8 @@ from services.edge.parts import Parts
 from services.edge.passthrough import by_chat
 from services.edge.passthrough.kinds import Kind
 from services.edge.providers.base import CredentialsError
-from services.edge.reading import Head
 from services.edge.routing import request as asked_for
 from services.edge.routing.plan import Group
-from services.edge.routing.way import Way
 from shared import errors
 from shared.errors import Refusal
 from shared.grant import Candidate, Fallback, Permit
@@ -67,17 +63,3 @@ def cause_of(error: OutboundError | CredentialsError, *, has_head: bool, is_stre
     if has_begun:
         return "reset"
     return cause if cause == "unreadable" else "early_end" if is_stream else "reset"
-
-
-def way_of(parts: Parts, head: Head, call: Call, groups: list[Group], *, is_json: bool) -> Way:
-    """Raises RefusedError for what makes no sense of routing.
-
-    Args:
-        is_json: else no field of the body is for us.
-    """
-    settings, target_id = parts.routing, groups[0].candidates[0].deployment_id
-    target = parts.targets[target_id]
-    usual = settings.rules_by_model.get(call.model, settings.rules)
-    said = call if is_json else msgspec.structs.replace(call, fields={})
-    rules = asked_for.rules(usual, said, head, target.deployment.retries)
-    return Way(groups, rules, asked_for.deadline_ms(parts, call, head, groups), settings, target_id, target)

@@ -10,6 +10,7 @@ flows by. What a guardrail has to see of an answer is held back until it has.
 
 from services.edge import counting, own_headers, pipeline, size_checks
 from services.edge.formats.base import Call
+from services.edge.groups import way_through
 from services.edge.http import Answer, Request
 from services.edge.parts import Parts
 from services.edge.passthrough import background, by_chat, ways
@@ -95,5 +96,5 @@ async def relay(
         raise RefusedError(errors.overloaded())
     if form is None and about is None and permit.guardrails:
         screening.start_beside(call, groups[0].candidates[0].upstream_model)
-    way = ways.way_of(parts, head, call, groups, is_json=form is None)
+    way = way_through(parts, call, head, groups, is_json=form is None)
     return await Relaying(parts, request, route, kind, head, call, permit, screening, form, kept, about, way).run()
