@@ -6,6 +6,7 @@ are, as nobody can say which of its values is a secret; a Secret never.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -56,14 +57,13 @@ class ShownSettings(msgspec.Struct, frozen=True):
 
 def of(config: Config) -> ShownSettings:
     values = [
-        Value(place, shown(getattr(settings, field.name)), config.references.get(place, ()))
+        Value(f"{section}.{name}", value, config.references.get(f"{section}.{name}", ()))
         for section, settings in (
             ("general_settings", config.general),
             ("litellm_settings", config.litellm),
             ("router_settings", config.router),
         )
-        for field in msgspec.structs.fields(settings)
-        if getattr(settings, field.name) != _default(field) and (place := f"{section}.{field.encode_name}")
+        for name, value in _set(settings)
     ]
     served = [Model(each.model_name, f"{each.provider}/{each.upstream_model}") for each in config.deployments]
     left_out = [Model(each.model_name or "?", "", each.reason) for each in config.left_out]
@@ -76,11 +76,15 @@ def of(config: Config) -> ShownSettings:
 
 def of_environment(settings: msgspec.Struct) -> list[Value]:
     """What this service was told by the environment (shared/settings.py)."""
-    return [
-        Value(PREFIX + field.name.upper(), shown(getattr(settings, field.name)))
-        for field in msgspec.structs.fields(settings)
-        if getattr(settings, field.name) != _default(field)
-    ]
+    return [Value(PREFIX + name.upper(), value) for name, value in _set(settings)]
+
+
+def _set(settings: msgspec.Struct) -> Iterator[tuple[str, Any]]:
+    """Names and values of what differs from its default, as they may be shown."""
+    for field in msgspec.structs.fields(settings):
+        value = getattr(settings, field.name)
+        if value != _default(field):
+            yield field.encode_name, shown(value)
 
 
 def shown(value: Any) -> Any:

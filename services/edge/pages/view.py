@@ -16,6 +16,8 @@ from services.edge.pages.forms import Form
 from services.edge.pages.visitor import Visitor
 
 _DIGEST = re.compile("[0-9a-f-]{32,}")
+PRICED_TOKENS = 1_000_000
+"""Prices are shown for so many."""
 Cell = Any
 """A string, None, a list of tags, or what `link`, `marked`, `press` and `share` make."""
 

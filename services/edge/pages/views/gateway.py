@@ -8,6 +8,7 @@ from typing import Any
 from services.edge.pages.api import AskError
 from services.edge.pages.forms import Form
 from services.edge.pages.view import (
+    PRICED_TOKENS,
     Cell,
     Input,
     Look,
@@ -25,9 +26,6 @@ from services.edge.pages.view import (
     text_of,
     when,
 )
-
-USD_PER = 1_000_000
-"""Prices are shown for a million tokens."""
 
 
 async def playground(look: Look) -> Shown:
@@ -276,7 +274,7 @@ def _tokens(look: Look, row: dict[str, Any], name: str) -> str:
 def _price(look: Look, row: dict[str, Any], name: str) -> str:
     value = row.get(name)
     try:
-        return "" if value is None else _per_million(float(value) * USD_PER)
+        return "" if value is None else _per_million(float(value) * PRICED_TOKENS)
     except (TypeError, ValueError):
         raise AskError(502, look.say("ask.unreadable")) from None
 

@@ -7,6 +7,7 @@ from typing import Any
 from services.edge.account import FALLBACK_TO
 from services.edge.pages.api import AskError
 from services.edge.pages.view import (
+    PRICED_TOKENS,
     Input,
     Look,
     Shown,
@@ -28,8 +29,6 @@ from shared.money import PICOUSD_PER_USD
 
 DAY = timedelta(days=1)
 PICOUSD = "_picousd"
-USD_PER = 1_000_000
-"""Prices are shown for a million tokens."""
 KEY_DIGITS = 64
 """Of a key's digest; what stands for the master key has fewer."""
 
@@ -196,7 +195,7 @@ def _rate(look: Look, name: str, value: Any) -> list[Any]:
     if picousd is None:
         return [label, text_of(value)]
     a_call = unit == "request"
-    usd = picousd / PICOUSD_PER_USD * (1 if a_call else USD_PER)
+    usd = picousd / PICOUSD_PER_USD * (1 if a_call else PRICED_TOKENS)
     return [label, look.say("req.per_call" if a_call else "req.per_million", price=money(float(usd)))]
 
 
