@@ -21,7 +21,7 @@ from services.edge.passthrough.kept_answer import WithOwnIds
 from services.edge.passthrough.kinds import Kind
 from services.edge.passthrough.opened import opened_of
 from services.edge.passthrough.record import Relayed
-from services.edge.passthrough.screened import asks_hooks, hooked_answer, screened_answer
+from services.edge.passthrough.screened import hooks_of, screened_answer
 from services.edge.passthrough.undone import Undone
 from services.edge.passthrough.ways import cause_of, found_as
 from services.edge.providers.base import CredentialsError, Target
@@ -289,13 +289,12 @@ class Relaying:
         if problem is not None:
             return await self._none(judge, answer, record, about, problem)
         refusal = await self._screening.beside()
-        is_asked = asks_hooks(self._parts, kind, content_type) and not judge.is_stream
-        if refusal is None and (is_asked or self._screening.has("post_call")):
+        hooks = None if judge.is_stream else hooks_of(self._parts, kind, content_type)
+        if refusal is None and (hooks is not None or self._screening.has("post_call")):
             held, refusal = await self._held(answer, record, held)
-            if refusal is None and is_asked:
-                held, refusal = await hooked_answer(
-                    self._parts, self._request, self._route, self._call, self._permit, held
-                )
+            if refusal is None and hooks is not None:
+                caller = self._permit.grant.caller
+                held, refusal = await hooks.answered(held, self._call, self._route, caller, self._request)
             if refusal is None and self._screening.has("post_call"):
                 held, refusal = await screened_answer(self._screening, held, content_type)
         if refusal is None and self._mb is not None and len(held) > self._mb * MB:

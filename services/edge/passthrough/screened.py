@@ -3,7 +3,7 @@
 from services.edge import account, texts
 from services.edge.formats import events
 from services.edge.formats.base import Call
-from services.edge.http import Request
+from services.edge.own_hooks import OwnHooks
 from services.edge.parts import Parts
 from services.edge.passthrough.form import Form
 from services.edge.passthrough.kinds import Kind
@@ -40,23 +40,17 @@ async def screened(
     return call
 
 
-def asks_hooks(parts: Parts, kind: Kind, content_type: str) -> bool:
-    """Whether the operator's own Python is asked about an answer, should it be in one piece."""
-    if parts.own_hooks is None or not parts.own_hooks.change_answers:
-        return False
+def hooks_of(parts: Parts, kind: Kind, content_type: str) -> OwnHooks | None:
+    """The operator's own Python that is asked about an answer, should it be in one piece; None:
+    none is.
+    """
+    hooks = parts.own_hooks
+    if hooks is None or not hooks.change_answers:
+        return None
     is_no_answer = kind.is_free and (kind.of_response in ("", "DELETE") or kind.path.endswith("/input_items"))
     if is_no_answer or kind.is_sound:
-        return False
-    return content_type.partition(";")[0].strip().lower() != "text/event-stream"
-
-
-async def hooked_answer(
-    parts: Parts, request: Request, route: Route, call: Call, permit: Permit, body: bytes
-) -> tuple[bytes, Refusal | None]:
-    """An answer as the operator's own Python lets it go on, or why it doesn't."""
-    if parts.own_hooks is None:
-        return body, None
-    return await parts.own_hooks.answered(body, call, route, permit.grant.caller, request)
+        return None
+    return None if content_type.partition(";")[0].strip().lower() == "text/event-stream" else hooks
 
 
 async def screened_answer(screening: Screening, body: bytes, content_type: str) -> tuple[bytes, Refusal | None]:
