@@ -33,11 +33,10 @@ MakeAttempts = Callable[[Parts, Asked], Attempts]
 
 
 async def serve(parts: Parts, cache: Cache, asked: Asked, attempts: MakeAttempts) -> Answer:
-    wanted = cache.control(asked)
-    more = own_headers.meant(asked.request.headers()) if parts.forwards_headers else b""
-    digest = cache.digest(asked, wanted, more)
-    if parts.own_hooks is not None and parts.own_hooks.change_answers:
-        digest = None  # what they made of an answer may be for one caller alone
+    wanted, digest = cache.control(asked), None
+    if parts.own_hooks is None or not parts.own_hooks.change_answers:  # what they make may be for one caller alone
+        more = own_headers.meant(asked.request.headers()) if parts.forwards_headers else b""
+        digest = cache.digest(asked, wanted, more)
     if digest is None:
         return await attempts(parts, asked).run()
     if wanted.look and (kept := cache.store.here(digest)) is not None and _is_fresh(parts, kept, wanted):
@@ -75,9 +74,8 @@ async def _look(
             _missed(cache, asked)
             calling = attempts(parts, asked)
             answer, kept = await _call(parts, asked, calling, wanted.ttl_s)
-            if (
-                kept is not None and calling.account.fallback_to is None
-            ):  # another model's is for who waits, and no longer
+            is_its_own = calling.account.fallback_to is None  # another model's is for who waits, and no longer
+            if kept is not None and is_its_own:
                 await cache.keep(digest, kept, wanted.ttl_s)
             return answer
     finally:
